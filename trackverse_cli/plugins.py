@@ -1,0 +1,159 @@
+"""Plugins: find, list and choose executors and decoders; a broken one is listed, not fatal."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Literal
+
+import pluggy
+
+from trackverse_cli import hookspecs
+from trackverse_cli.errors import LacksError, UsageError
+from trackverse_cli.interfaces import DecoderPlugin, ExecutorPlugin
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from pydantic import BaseModel
+
+    from trackverse_cli.config import Config
+
+ENTRY_POINT_GROUP = "trackverse"
+Kind = Literal["executor", "decoder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One plugin as it was found, usable or not.
+
+    Attributes:
+        kind: what it offers; None where it broke before it could say.
+        name: what it is chosen by; the entry point's key where it broke before.
+        summary: its own line about itself.
+        source: the distribution that it came from, with its version.
+        plugin: what it registered, or None if it broke.
+        problem: why it cannot be used, in one sentence, or None.
+    """
+
+    kind: Kind | None
+    name: str
+    summary: str
+    source: str
+    plugin: ExecutorPlugin | DecoderPlugin | None
+    problem: str | None
+
+
+@lru_cache(maxsize=1)
+def find_plugins() -> tuple[Found, ...]:
+    """Return every plugin of the entry-point group, each loaded by itself, in order of name.
+
+    A plugin that fails to import or to register, and two that offer the same name, are in the
+    list with their problem.
+    """
+    manager = pluggy.PluginManager("trackverse")
+    manager.add_hookspecs(hookspecs)
+    found: list[Found] = []
+    for number, point in enumerate(entry_points(group=ENTRY_POINT_GROUP)):
+        found += _load(manager, point, number)
+    return tuple(sorted(_with_duplicates(found), key=lambda f: (f.kind or "", f.name, f.source)))
+
+
+def _load(manager: pluggy.PluginManager, point: EntryPoint, number: int) -> list[Found]:
+    source = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"
+    try:
+        module = point.load()
+        # Keys of two distributions may be equal; pluggy would drop the second without a word.
+        manager.register(module, name=f"{number}:{point.name}")
+        offered = _offered(manager, module)
+    except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything at all
+        return [Found(None, point.name, "", source, None, f"does not load: {_told(error)}")]
+    if not offered:
+        return [Found(None, point.name, "", source, None, "offers neither executor nor decoder")]
+    return [_found(plugin, source) for plugin in offered]
+
+
+def _offered(manager: pluggy.PluginManager, module: object) -> list[Any]:
+    others = [plugin for plugin in manager.get_plugins() if plugin is not module]
+    offered: list[Any] = []
+    for hook in ("trackverse_register_executor", "trackverse_register_decoder"):
+        offered += manager.subset_hook_caller(hook, remove_plugins=others)()
+    return offered
+
+
+def _found(plugin: Any, source: str) -> Found:
+    if not isinstance(plugin, ExecutorPlugin | DecoderPlugin):
+        told = f"registered {type(plugin).__name__}, not an ExecutorPlugin or DecoderPlugin"
+        return Found(None, str(getattr(plugin, "name", "?")), "", source, None, told)
+    kind: Kind = "executor" if isinstance(plugin, ExecutorPlugin) else "decoder"
+    try:
+        problem = plugin.unavailable()
+    except Exception as error:  # noqa: BLE001 - as above
+        problem = f"cannot say whether it is usable: {_told(error)}"
+    return Found(kind, plugin.name, plugin.summary, source, plugin, problem)
+
+
+def _with_duplicates(found: list[Found]) -> list[Found]:
+    return [_marked(one, [f for f in found if f is not one]) for one in found]
+
+
+def _marked(one: Found, others: list[Found]) -> Found:
+    rivals = [f.source for f in others if f.plugin and (f.kind, f.name) == (one.kind, one.name)]
+    if not rivals or one.plugin is None:
+        return one
+    problem = f"the name is also taken by {', '.join(rivals)}; uninstall one of them"
+    return replace(one, problem=problem)
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def choose_executor(name: str) -> ExecutorPlugin:
+    """Return the usable executor called `name`.
+
+    Raises:
+        UsageError: no plugin, or more than one, has that name.
+        LacksError: it broke, or says that it cannot work here.
+    """
+    plugin = _choose("executor", name)
+    assert isinstance(plugin, ExecutorPlugin)
+    return plugin
+
+
+def choose_decoder(name: str) -> DecoderPlugin:
+    """Return the usable decoder called `name`; raises as `choose_executor`."""
+    plugin = _choose("decoder", name)
+    assert isinstance(plugin, DecoderPlugin)
+    return plugin
+
+
+def _choose(kind: Kind, name: str) -> ExecutorPlugin | DecoderPlugin:
+    named = [f for f in find_plugins() if f.name == name and f.kind in (kind, None)]
+    usable = [f for f in named if f.kind == kind]
+    if len(usable) > 1:
+        sources = " and ".join(f.source for f in usable)
+        raise UsageError(f"{kind} '{name}' is offered by {sources}; uninstall one of them")
+    if not named:
+        known = sorted({f.name for f in find_plugins() if f.kind == kind})
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise UsageError(f"no {kind} is called '{name}'; {hint}known: {', '.join(known)}")
+    one = usable[0] if usable else named[0]
+    if one.problem or one.plugin is None:
+        raise LacksError(f"{kind} '{name}' of {one.source} cannot be used here: {one.problem}")
+    return one.plugin
+
+
+def plugin_settings(config: Config, kind: Kind, name: str, model: type[BaseModel]) -> BaseModel:
+    """Return `[<kind>.<name>]` of the configuration as the plugin's own model.
+
+    Raises:
+        ConfigError: a key that the plugin does not know, or a value of another type.
+    """
+    from trackverse_cli.config import validate
+
+    table = getattr(config.settings, kind).get(name, {})
+    return validate(model, table, config.origins, f"{kind}.{name}")

@@ -1,0 +1,132 @@
+"""The configuration as a typed model: every key, its type, its default and what it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Stage = Literal["download-tracks", "download-videos", "extract-tracks"]
+
+
+class Section(BaseModel):
+    """A table of the configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _url_template(value: str) -> str:
+    if "{video_id}" not in value:
+        raise ValueError("must hold {video_id}, the place of the video's id")
+    return value
+
+
+class DatasetSettings(Section):
+    """Where the dataset is and which part of it is meant."""
+
+    root: Path | None = Field(None, description="The dataset folder; no default, so it is said.")
+    metadata: str = Field(
+        "", description="A subset name, a file in metadata/, or a path; empty: the only one there."
+    )
+
+
+class DownloadSettings(Section):
+    """How source videos are fetched."""
+
+    url_template: Annotated[str, AfterValidator(_url_template)] = Field(
+        "https://www.youtube.com/watch?v={video_id}", description="The page of a video."
+    )
+    cookies: Path | None = Field(
+        None, description="A Netscape cookie file; read, never written, never logged."
+    )
+    max_height: int = Field(
+        720, ge=72, description="The smaller side to ask for; boxes were made on 720p."
+    )
+    proxy: str | None = Field(None, description="A proxy's URL; a password in it is not printed.")
+    yt_dlp: dict[str, Any] = Field(
+        default_factory=dict, description="Options passed to yt-dlp as they are."
+    )
+
+
+class ExtractSettings(Section):
+    """How clips are cut."""
+
+    decoder: str = Field("pyav", description="The decoder plugin; `trackverse plugins` lists them.")
+    workers: int = Field(0, ge=0, le=1024, description="Threads of a rank; 0: one for each core.")
+    max_clip_seconds: float = Field(
+        180.0, gt=0, description="A longer track is cut here, as the original does."
+    )
+
+
+class EncodeSettings(Section):
+    """How clips are compressed; a change makes every clip due again."""
+
+    codec: str = Field("libx264", description="The encoder's name in FFmpeg.")
+    preset: str = Field("veryfast", description="x264's preset: slower is smaller, not better.")
+    crf: float = Field(23.0, ge=0, le=51, description="Quality: less is better and larger.")
+    gop_seconds: float = Field(
+        0.5, gt=0, description="Seconds between key frames: the cost of a random access."
+    )
+
+
+class PipelineSettings(Section):
+    """How downloading and cutting work together."""
+
+    remove_videos: bool = Field(
+        False, description="Remove a video once all its clips are checked (download-tracks)."
+    )
+
+
+class StageSubmitSettings(Section):
+    """What `submit` does for one stage; what is not set comes from [submit]."""
+
+    executor: str | None = Field(None, description="The executor plugin of this stage.")
+    world_size: int | None = Field(None, ge=1, le=4096, description="The ranks of this stage.")
+
+
+class SubmitSettings(Section):
+    """What `submit` starts, and where."""
+
+    executor: str = Field(
+        "local", description="The executor plugin; `trackverse plugins` lists them."
+    )
+    world_size: int = Field(1, ge=1, le=4096, description="How many ranks share the work.")
+    stage: Stage = Field("download-tracks", description="The command that each rank runs.")
+    download_tracks: StageSubmitSettings = Field(
+        default_factory=StageSubmitSettings,
+        alias="download-tracks",
+        description="Another executor or world size for this stage.",
+    )
+    download_videos: StageSubmitSettings = Field(
+        default_factory=StageSubmitSettings,
+        alias="download-videos",
+        description="The same, say on a transfer node.",
+    )
+    extract_tracks: StageSubmitSettings = Field(
+        default_factory=StageSubmitSettings,
+        alias="extract-tracks",
+        description="The same, say on compute nodes.",
+    )
+
+    def of_stage(self, stage: str) -> tuple[str, int]:
+        """Return (executor, world size) for a stage."""
+        own: StageSubmitSettings = getattr(self, stage.replace("-", "_"))
+        return own.executor or self.executor, own.world_size or self.world_size
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    dataset: DatasetSettings = Field(default_factory=DatasetSettings)
+    download: DownloadSettings = Field(default_factory=DownloadSettings)
+    extract: ExtractSettings = Field(default_factory=ExtractSettings)
+    encode: EncodeSettings = Field(default_factory=EncodeSettings)
+    pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
+    submit: SubmitSettings = Field(default_factory=SubmitSettings)
+    executor: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="[executor.<name>]: the plugin's own settings."
+    )
+    decoder: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="[decoder.<name>]: the plugin's own settings."
+    )
