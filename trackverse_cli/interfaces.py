@@ -216,7 +216,8 @@ class Decoder(Protocol):
 
         Args:
             spans: (start, stop) in seconds, both inside; frames that no span holds may be left
-                out, and none that a span holds is.
+                out, and none that a span holds is. The first frame after each span, where
+                there is one, is worth yielding too: by it the caller knows that the span is whole.
 
         Raises:
             DamagedFileError: the video cannot be decoded further; the frames before were good.

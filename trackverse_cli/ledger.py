@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -104,7 +105,7 @@ _decoder = msgspec.json.Decoder(AnyEntry)
 
 
 class Ledger:
-    """One run's own file; nobody else writes it.
+    """One run's own file; nobody else writes it, several threads of the run may.
 
     Each line is one `write` on a file opened for appending, so that a reader never sees two
     lines mixed. Lines reach the disk with `flush`, and at the latest with `close`.
@@ -120,6 +121,7 @@ class Ledger:
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
         self.run = secrets.token_hex(6)
         make_folder(layout.ledger, "the ledger's folder")
         stamp = utc_text(self._clock.time()).replace("-", "").replace(":", "")
@@ -183,8 +185,9 @@ class Ledger:
 
     def _write(self, entry: AnyEntry) -> None:
         line = _encoder.encode(entry) + b"\n"
-        while line:
-            line = line[os.write(self._fd, line) :]
+        with self._lock:
+            while line:
+                line = line[os.write(self._fd, line) :]
 
     def flush(self) -> None:
         """Bring what was written to the disk."""

@@ -42,6 +42,7 @@ MEANING: Final = MappingProxyType(
         "not-cut": "the video is there, the clip has not been cut yet",
         "not-tried": "nobody has tried yet",
         "empty-span": "the video has no frame in the time of the track",
+        "write-failed": "the file system refused the clip",
         "encoder-failed": "the encoder refused the clip",
         "clip-damaged": "the clip is there but fails its check",
         "other-recipe": "the clip was cut with other settings, or by another program",

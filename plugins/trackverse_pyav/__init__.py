@@ -1,1 +1,40 @@
-"""placeholder"""
+"""The decoder `pyav`: any video that FFmpeg reads, decoded on the CPU by PyAV."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from trackverse_cli import hookimpl
+from trackverse_cli.interfaces import Decoder, DecoderPlugin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class PyavSettings(BaseModel):
+    """`[decoder.pyav]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threads: int = Field(
+        0, ge=0, le=64, description="Decoding threads of one video; 0: as many as cores, up to 4."
+    )
+
+
+def _open(path: Path, settings: PyavSettings) -> Decoder:
+    from trackverse_pyav.decoder import PyavDecoder
+
+    return PyavDecoder(path, settings.threads)
+
+
+@hookimpl
+def trackverse_register_decoder() -> DecoderPlugin:
+    """Offer the decoder `pyav`."""
+    return DecoderPlugin(
+        name="pyav",
+        summary="decodes on the CPU by PyAV; crops are sub-pixel warps of the Y, U and V planes",
+        settings=PyavSettings,
+        open=_open,
+    )

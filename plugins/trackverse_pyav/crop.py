@@ -1,0 +1,159 @@
+"""Boxes out of one decoded frame, plane by plane, at sub-pixel positions.
+
+Positions are continuous: pixel i of a row covers [i, i + 1). One affine map per plane takes a
+sample of the clip to its place in the coded picture; it holds the box, the resize, the rotation
+that the container asks for, pixels that are not square, and where 4:2:0 puts its chroma samples
+(co-sited with every second luma sample across, halfway between two rows down).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, overload
+
+import cv2
+import numpy as np
+from av import VideoFrame
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from numpy.typing import NDArray
+
+    Matrix = NDArray[np.float64]
+    Plane = NDArray[np.uint8]
+
+SHRINK_LIMIT = 1.5
+"""Beyond this factor bilinear sampling would skip source pixels: sample finer, then average."""
+
+_LUMA = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+_CHROMA = np.array([[2, 0, 0.5], [0, 2, 1], [0, 0, 1]])
+_FROM_LUMA, _FROM_CHROMA = np.linalg.inv(_LUMA), np.linalg.inv(_CHROMA)
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """How coded pixels become the picture that a viewer sees.
+
+    Attributes:
+        coded: (width, height) of the coded picture.
+        rotation: degrees counter-clockwise, a multiple of 90.
+        pixel_aspect: width / height of one coded pixel.
+    """
+
+    coded: tuple[int, int]
+    rotation: int
+    pixel_aspect: Fraction
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the displayed picture in square pixels."""
+        width, height = max(1, round(self.coded[0] * self.pixel_aspect)), self.coded[1]
+        return (height, width) if self.rotation % 180 else (width, height)
+
+    def to_coded(self) -> Matrix:
+        """Return the 3x3 map from displayed to coded positions."""
+        width, height = self.size
+        # Where the displayed axes' unit square comes from in the unit square of the coded picture.
+        turn = {
+            0: [[1, 0, 0], [0, 1, 0]],
+            90: [[0, -1, 1], [1, 0, 0]],
+            180: [[-1, 0, 1], [0, -1, 1]],
+            270: [[0, 1, 0], [-1, 0, 1]],
+        }[self.rotation % 360]
+        shrink = np.diag([1 / width, 1 / height, 1])
+        grow = np.diag([self.coded[0], self.coded[1], 1.0])
+        matrix: Matrix = grow @ np.array([*turn, [0, 0, 1]], dtype=np.float64) @ shrink
+        return matrix
+
+
+def planes_of(frame: VideoFrame) -> list[Plane]:
+    """Return the Y, U and V planes of a yuv420p frame as views without a copy."""
+    views = []
+    for plane in frame.planes:
+        flat: Plane = np.frombuffer(plane, np.uint8)  # type: ignore[call-overload]  # planes are buffers
+        rows = flat.reshape(-1, plane.line_size)
+        views.append(rows[: plane.height, : plane.width])
+    return views
+
+
+class Crops(Sequence[VideoFrame]):
+    """The crops of one frame; each is computed when it is taken, by the thread that takes it.
+
+    Args:
+        frame: a yuv420p or yuvj420p frame.
+        to_coded: `Display.to_coded()`.
+        boxes: (m, 4) xywh in displayed pixels.
+        sizes: m times (width, height), even.
+    """
+
+    def __init__(
+        self,
+        frame: VideoFrame,
+        to_coded: Matrix,
+        boxes: NDArray[np.float64],
+        sizes: Sequence[tuple[int, int]],
+    ) -> None:
+        self._frame = frame
+        self._to_coded = to_coded
+        self._boxes = boxes
+        self._sizes = sizes
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    @overload
+    def __getitem__(self, place: int) -> VideoFrame: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[VideoFrame]: ...
+    def __getitem__(self, place: int | slice) -> VideoFrame | Sequence[VideoFrame]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        return crop(self._frame, self._to_coded, self._boxes[place], self._sizes[place])
+
+
+def crop(
+    frame: VideoFrame, to_coded: Matrix, box: NDArray[np.float64], size: tuple[int, int]
+) -> VideoFrame:
+    """Return one box of a yuv420p frame as a yuv420p frame of `size` (width, height)."""
+    x, y, w, h = (float(side) for side in box)
+    width, height = size
+    place = to_coded @ np.array([[w / width, 0, x], [0, h / height, y], [0, 0, 1.0]])
+    shrink = (
+        _oversampling(math.hypot(place[0, 0], place[1, 0])),
+        _oversampling(math.hypot(place[0, 1], place[1, 1])),
+    )
+    result = VideoFrame(width, height, "yuv420p")
+    for number, (source, target) in enumerate(
+        zip(planes_of(frame), planes_of(result), strict=True)
+    ):
+        siting, unsiting = (_CHROMA, _FROM_CHROMA) if number else (_LUMA, _FROM_LUMA)
+        _warp(source, unsiting @ place @ siting, target, shrink)
+    return result
+
+
+def _oversampling(factor: float) -> int:
+    return 1 if factor <= SHRINK_LIMIT else math.ceil(factor)
+
+
+def _warp(source: Plane, matrix: Matrix, target: Plane, shrink: tuple[int, int]) -> None:
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    height, width = target.shape
+    if shrink == (1, 1):
+        cv2.warpAffine(
+            source, matrix[:2], (width, height), dst=target, flags=flags,
+            borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+        return
+    across, down = shrink
+    # Sample k of a k times finer grid lies at (k + 0.5) / n - 0.5 of the coarse one.
+    finer = np.array(
+        [[1 / across, 0, 0.5 / across - 0.5], [0, 1 / down, 0.5 / down - 0.5], [0, 0, 1]]
+    )
+    fine = cv2.warpAffine(
+        source, (matrix @ finer)[:2], (width * across, height * down), flags=flags,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    cv2.resize(fine, (width, height), dst=target, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,197 @@
+"""The Typer app: global options before and after the command, errors to exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from trackverse_cli import __version__
+from trackverse_cli.errors import StoppedError, TrackverseError, TryLaterError, UsageError
+
+if TYPE_CHECKING:
+    from trackverse_cli.config import Config
+
+_WITH_VALUE = ("--config", "--root", "--meta")
+_FLAGS = ("-v", "--verbose", "-q", "--quiet")
+
+
+@dataclass(slots=True)
+class Session:
+    """The global options of one call; commands get it as `ctx.obj`."""
+
+    file: Path | None = None
+    verbosity: int = 0
+    flags: dict[str, Any] = field(default_factory=dict)
+
+    def config(self, **more: Any) -> Config:
+        """Return the configuration in force.
+
+        Args:
+            more: flags of the command, with `__` for the dot of a key; None is left out.
+
+        Raises:
+            ConfigError: something in one of its layers is wrong.
+        """
+        from trackverse_cli.config import load_config
+        from trackverse_cli.log import set_up_logging
+
+        set_up_logging(self.verbosity)
+        own = {key.replace("__", "."): value for key, value in more.items() if value is not None}
+        return load_config(self.file, self.flags | own)
+
+
+class _Group(TyperGroup):
+    """Takes the global options wherever they stand, and turns errors into one sentence each."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return list(super().parse_args(ctx, _globals_first(args)))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TrackverseError as error:
+            _end(ctx, error, error.exit_code)
+        except BrokenPipeError:
+            # The reader of our output has left; Python would complain once more at its own end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        except OSError as error:
+            told = _of_os_error(error)
+            _end(ctx, told, told.exit_code, error)
+        except KeyboardInterrupt as error:
+            _end(ctx, StoppedError(2), 130, error)
+
+
+def _globals_first(args: list[str]) -> list[str]:
+    """Return the arguments with the global options moved before the command."""
+    first: list[str] = []
+    rest: list[str] = []
+    words = iter(args)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word in _WITH_VALUE:
+            first += [word, *[value for value in [next(words, None)] if value is not None]]
+        elif word in _FLAGS or word.startswith(tuple(f"{name}=" for name in _WITH_VALUE)):
+            first.append(word)
+        else:
+            rest.append(word)
+    return first + rest
+
+
+def _of_os_error(error: OSError) -> TrackverseError:
+    from trackverse_cli.extract import STORAGE_FULL
+
+    where = f" {error.filename}" if error.filename else ""
+    if error.errno in STORAGE_FULL:
+        return TryLaterError(
+            f"the storage is full{where}: free some space, then run the same command again"
+        )
+    return UsageError(f"the system refused{where}: {error.strerror or error}")
+
+
+def _end(ctx: Any, error: TrackverseError, code: int, cause: BaseException | None = None) -> None:
+    verbose = isinstance(ctx.obj, Session) and ctx.obj.verbosity > 0
+    if verbose:
+        import traceback
+
+        traceback.print_exception(cause or error)
+    typer.echo(f"trackverse: {error}", err=True)
+    raise typer.Exit(code)
+
+
+app = typer.Typer(
+    name="trackverse",
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help wraps its paragraphs, and costs half the time
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Fetch, download, cut and verify the TrackVerse dataset of object tracks.
+
+    First `trackverse fetch-meta 82K-CB100 --root DIR`, then `trackverse submit`, then
+    `trackverse verify`. Every command can be run again at any time: it does what is left.
+    """,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trackverse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="Read this trackverse.toml.", metavar="FILE")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="The dataset folder (or TRACKVERSE_DB).", metavar="DIR")
+    ] = None,
+    meta: Annotated[
+        str | None, typer.Option(help="A subset name, or a file in metadata/.", metavar="NAME")
+    ] = None,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "-v", "--verbose", count=True, show_default=False, help="Say more; tracebacks too."
+        ),
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say warnings only.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    flags: dict[str, Any] = {}
+    if root is not None:
+        flags["dataset.root"] = root
+    if meta is not None:
+        flags["dataset.metadata"] = meta
+    ctx.obj = Session(config, -1 if quiet else verbose, flags)
+
+
+def _add_commands() -> None:
+    from trackverse_cli.commands import (
+        config,
+        demo,
+        doctor,
+        download_tracks,
+        download_videos,
+        extract_tracks,
+        fetch_meta,
+        plugins,
+        submit,
+        verify,
+    )
+
+    for module in (
+        fetch_meta,
+        download_videos,
+        extract_tracks,
+        download_tracks,
+        submit,
+        verify,
+        config,
+        plugins,
+        doctor,
+        demo,
+    ):
+        module.register(app)
+
+
+_add_commands()
+
+
+def main() -> None:
+    """Run the command line; this is the console script `trackverse`."""
+    app()

@@ -1,0 +1,68 @@
+"""Options that several commands share, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from trackverse_cli.app import Session
+    from trackverse_cli.rank import RankSummary
+    from trackverse_cli.settings import Stage
+
+Rank = Annotated[int, typer.Option(help="Which part of the work is mine, from 0.", metavar="R")]
+WorldSize = Annotated[
+    int, typer.Option(help="How many ranks share the work (1 to 4096).", metavar="W")
+]
+Limit = Annotated[int | None, typer.Option(help="At most so many videos.", min=1, metavar="N")]
+Cookies = Annotated[
+    Path | None, typer.Option(help="A cookie file; it is read, never written.", metavar="FILE")
+]
+Decoder = Annotated[
+    str | None, typer.Option(help="The decoder plugin (see `trackverse plugins`).", metavar="NAME")
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Threads; 0 for one per core.", min=0, metavar="N")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print the one object of `--json`."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def run_stage_command(
+    session: Session,
+    stage: Stage,
+    rank: int,
+    world_size: int,
+    limit: int | None,
+    **flags: Any,
+) -> None:
+    """Run one stage of one rank, print what came of it, and exit with its code."""
+    config = session.config(**flags)
+    from trackverse_cli.signals import stop_on_signals
+    from trackverse_cli.stages import Shard, run_stage
+
+    with stop_on_signals() as stop:
+        summary = run_stage(Shard(stage, rank, world_size, limit), config, stop)
+    print_summary(summary)
+    raise typer.Exit(summary.exit_code)
+
+
+def print_summary(summary: RankSummary) -> None:
+    """Print one line on videos, one on clips, and what to do about what is left."""
+    from loguru import logger
+
+    for what, counts in (("videos", summary.videos), ("clips", summary.clips)):
+        if counts:
+            told = ", ".join(f"{number:,} {name}" for name, number in counts.most_common())
+            logger.info("{}: {}", what, told)
+    if summary.retryable:
+        logger.info("{:,} clips may still be won: run the same command again", summary.retryable)
+    elif not summary.clips:
+        logger.info("nothing to do in this shard")

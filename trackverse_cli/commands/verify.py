@@ -1,0 +1,52 @@
+"""`trackverse verify`: what is complete, what is missing and why, what to run next."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trackverse_cli.commands.options import AsJson, Workers, WorldSize, print_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("verify")(verify)
+
+
+def verify(
+    ctx: typer.Context,
+    level: Annotated[
+        str,
+        typer.Option(
+            help="presence, probe, checksum or decode: how closely to look.", metavar="LEVEL"
+        ),
+    ] = "probe",
+    rank: Annotated[
+        int | None, typer.Option(help="Check this rank's part only.", metavar="R")
+    ] = None,
+    world_size: WorldSize = 1,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is complete, what is missing, and why.
+
+    The exit code is 0 only if every clip is there and sound.
+
+    presence reads folder listings; probe (the default) opens every file; checksum reads every
+    byte; decode decodes every frame. Damaged clips are recorded, so that the next run cuts them
+    again; in a folder that cannot be written nothing is.
+    """
+    config = ctx.obj.config(extract__workers=workers)
+    from trackverse_cli.audit import audit, parse_level, record_damage
+    from trackverse_cli.commands.reports import print_audit
+    from trackverse_cli.signals import stop_on_signals
+
+    with stop_on_signals():
+        found = audit(config, parse_level(level), rank, world_size)
+    record_damage(config, found)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_audit(found, config)
+    raise typer.Exit(0 if found.complete else 1)

@@ -1,0 +1,87 @@
+"""What a host says about a video before it is downloaded: is it the one, and can it be had?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from trackverse_cli.download_errors import DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Info = dict[str, Any]
+"""One video as yt-dlp describes it."""
+
+_NOT_YET: Final = {
+    "is_live": "is being broadcast now",
+    "is_upcoming": "has not begun yet",
+    "post_live": "was broadcast and is still being prepared",
+}
+_UPSCALED = "sr"
+
+
+def check_info(info: Info, *, incomplete: bool, expected_id: str | None) -> None:
+    """Raise for what must not be downloaded.
+
+    Args:
+        info: what is known of the video.
+        incomplete: whether its formats have not been chosen yet.
+        expected_id: the id that the host must name, None where hosts name videos as they like.
+
+    Raises:
+        DownloadError: `later` for what is not a finished video yet, `ambiguous` for a list, a
+            page that only embeds videos, another video, or another kind of address.
+    """
+    status = info.get("live_status") or ("is_live" if info.get("is_live") else "")
+    if status in _NOT_YET:
+        raise DownloadError("later", f"the video {_NOT_YET[status]}")
+    if info.get("playlist_index") is not None:
+        raise DownloadError("ambiguous", "the host shows a list of videos instead of one")
+    if incomplete:
+        return
+    if expected_id is not None and info.get("id") != expected_id:
+        raise DownloadError("ambiguous", f"the host shows another video, {info.get('id')}")
+    # What the extractor for unknown pages found otherwise may be any video of the page.
+    found = info.get("protocol") in ("http", "https") and not info.get("direct")
+    if info.get("extractor_key") == "Generic" and found:
+        raise DownloadError("ambiguous", "the host sent a web page instead of a video")
+    for wanted in info.get("requested_formats") or [info]:
+        check_address(str(wanted.get("url") or ""))
+
+
+def check_address(url: str) -> None:
+    """Refuse everything but the web: a host must not make us read this machine's files.
+
+    Raises:
+        DownloadError: `ambiguous`, for another kind of address.
+    """
+    scheme = urlsplit(url).scheme.lower()
+    if scheme not in ("http", "https", "data"):
+        raise DownloadError(
+            "ambiguous", f"the host leads to a {scheme or 'local'}: address, which is refused"
+        )
+
+
+def largest_size(formats: Sequence[Info]) -> tuple[int, int] | None:
+    """Return the largest (width, height) among the formats that state one; upscaled ones not."""
+    sizes = [
+        (int(each["width"]), int(each["height"]))
+        for each in formats
+        if each.get("width")
+        and each.get("height")
+        and each.get("vcodec") != "none"
+        and _UPSCALED not in str(each.get("format_id") or "")
+    ]
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
+
+
+def whole_length(status: int, headers: Mapping[str, str]) -> int | None:
+    """Return the size in bytes of the whole file that an answer is of, where it says it."""
+    if status == 206:
+        total = str(headers.get("Content-Range") or "").rpartition("/")[2]
+    elif status == 200 and not headers.get("Content-Encoding"):
+        total = str(headers.get("Content-Length") or "")
+    else:
+        total = ""
+    return int(total) if total.isdecimal() else None

@@ -1,0 +1,109 @@
+"""What is added to the downloader's own session: it stays on the web, and its answers are kept.
+
+Nothing here imports yt_dlp; `trackverse_cli.download` joins it with what is here.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from trackverse_cli.download_errors import http_status, retry_after
+from trackverse_cli.download_info import check_address, whole_length
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+
+class Log:
+    """Takes what the downloader would print; the warnings of one video are kept."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def debug(self, message: str) -> None:
+        """Pass over progress and details."""
+
+    def warning(self, message: str) -> None:
+        """Keep what may explain a failure."""
+        self.warnings.append(message)
+
+    def error(self, message: str) -> None:
+        """Pass over errors; they are raised as well."""
+
+
+class Arrivals:
+    """Counts bytes as they come, whatever was there before.
+
+    Args:
+        on_bytes: called with the number of new bytes, or None.
+    """
+
+    def __init__(self, on_bytes: Callable[[int], None] | None) -> None:
+        self._on_bytes = on_bytes
+        self._seen: dict[str, int] = {}
+
+    def start(self, parts: Iterable[Path]) -> None:
+        """Begin anew; `parts` are files that will be continued."""
+        self._seen = {str(part): part.stat().st_size for part in parts}
+
+    def update(self, state: dict[str, Any]) -> None:
+        """Take what the downloader tells its progress hooks."""
+        name, total = state.get("tmpfilename"), state.get("downloaded_bytes")
+        if self._on_bytes is None or not name or total is None:
+            return
+        before = self._seen.get(name, 0)
+        self._seen[name] = total
+        # Less than before: the host did not continue, it started anew.
+        self._on_bytes(total - before if total >= before else total)
+
+
+class WebOnly:
+    """Stands before `YoutubeDL` among the bases of a session.
+
+    Attributes:
+        folder: where files go, to the letter; the original expands `$` and `~` in it.
+        lengths: address -> bytes of the whole file behind it, where its host said it.
+        refusal: the last answer with an error status for the video at hand, or None.
+    """
+
+    folder: Path
+    lengths: dict[str, int]
+    refusal: Exception | None = None
+
+    def get_output_path(self, _kind: str = "", filename: str | None = None) -> str:
+        """Return the path of a file, or of the folder without one."""
+        return os.path.join(self.folder, filename or "")  # noqa: PTH118 - text, as the original
+
+    def refuse_embeds(self) -> None:
+        """Take no video that a page of an unknown site shows.
+
+        A page that says that a video is gone may show another one.
+        """
+        generic: Any = self.get_info_extractor("Generic")  # type: ignore[attr-defined]  # YoutubeDL's
+        generic._extract_embeds = lambda *_, **__: []
+
+    def asked_seconds(self, now: float) -> float | None:
+        """Return how long the last refusal asked to wait, None if it did not."""
+        return None if self.refusal is None else retry_after(self.refusal, now)
+
+    def urlopen(self, req: Any) -> Any:
+        """Ask a host.
+
+        Raises:
+            DownloadError: something else than a web address, also where a host redirects to it.
+        """
+        url = req if isinstance(req, str) else getattr(req, "url", None) or req.full_url
+        check_address(url)
+        try:
+            response = super().urlopen(req)  # type: ignore[misc]  # YoutubeDL is the next base
+        except Exception as error:
+            if http_status(error) is not None:
+                self.refusal = error
+            raise
+        check_address(response.url)
+        length = whole_length(response.status, response.headers)
+        if length is not None:
+            self.lengths[url] = length
+        return response

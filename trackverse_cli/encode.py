@@ -1,0 +1,173 @@
+"""Frames to one H.264 clip, with the source's own timing, colours and an origin in its comment."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+from av.video.frame import PictureType
+
+from trackverse_cli.errors import ItemError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from av import VideoFrame
+    from av.video.stream import VideoStream
+
+    from trackverse_cli.interfaces import VideoInfo
+    from trackverse_cli.settings import EncodeSettings
+
+COMMENT_FORMAT = "trackverse-clip-1"
+_LONGEST_GOP = 600
+"""Frames; key frames are set by time, this only bounds a source with absurd timing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOrigin:
+    """What a clip says about itself in its container's comment.
+
+    Attributes:
+        track: the track id.
+        video: the video id.
+        source: (width, height) of the video that it was cut from.
+        recipe: how it was cut (`trackverse_cli.recipe`).
+    """
+
+    track: str
+    video: str
+    source: tuple[int, int]
+    recipe: str
+
+    def to_comment(self) -> str:
+        """Return the comment's text."""
+        return json.dumps({"format": COMMENT_FORMAT, **asdict(self)}, separators=(",", ":"))
+
+    @classmethod
+    def from_comment(cls, text: str) -> ClipOrigin | None:
+        """Return what a comment says, or None if another program wrote it."""
+        try:
+            said = json.loads(text)
+            if said.pop("format") != COMMENT_FORMAT:
+                return None
+            width, height = said.pop("source")
+            return cls(source=(int(width), int(height)), **{k: str(v) for k, v in said.items()})
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+
+class ClipWriter:
+    """Encodes one clip into a file of its own; the caller renames it into place.
+
+    Args:
+        path: the file to write.
+        size: (width, height) in pixels, even.
+        info: the video that the frames come from.
+        origin: what the clip says about itself.
+        settings: the `[encode]` section.
+        hw_encoder: the decoder's own encoder, which takes the place of the configured one.
+
+    Raises:
+        ItemError: reason `encoder-failed`: the encoder refuses the size or its settings.
+        OSError: the disk is full, or the file cannot be made.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        info: VideoInfo,
+        origin: ClipOrigin,
+        settings: EncodeSettings,
+        hw_encoder: str | None = None,
+    ) -> None:
+        self.frames = 0
+        self._first_pts = 0
+        self._next_key = Fraction(0)
+        self._gop_seconds = Fraction(settings.gop_seconds)
+        self._half_frame = 1 / (2 * info.rate)
+        self._frame_units = max(1, round(1 / (info.rate * info.time_base)))
+        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        try:
+            self._container.metadata["comment"] = origin.to_comment()
+            self._stream = self._open(size, info, settings, hw_encoder or settings.codec)
+        except OSError:
+            self.abort()
+            raise
+        except (av.error.FFmpegError, ValueError) as error:
+            self.abort()
+            raise _failure(size, error) from error
+
+    def _open(
+        self, size: tuple[int, int], info: VideoInfo, settings: EncodeSettings, codec: str
+    ) -> VideoStream:
+        stream: VideoStream = self._container.add_stream(codec, rate=info.rate)  # type: ignore[assignment]  # a name known at run time
+        context = stream.codec_context
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = context.time_base = info.time_base
+        stream.sample_aspect_ratio = Fraction(1)
+        context.gop_size = _LONGEST_GOP
+        context.thread_count = 1  # clips run beside each other; threads within one cost quality
+        context.color_primaries = info.colour.primaries
+        context.color_trc = info.colour.transfer
+        context.colorspace = info.colour.matrix
+        context.color_range = info.colour.range
+        context.options = _options(codec, settings)
+        return stream
+
+    def add(self, frame: VideoFrame, pts: int, duration: int) -> None:
+        """Encode the next frame.
+
+        Args:
+            frame: the picture, of the clip's size.
+            pts: its time in the source's time base; the first one becomes 0.
+            duration: in the same units; 0 if the source does not say.
+        """
+        if self.frames == 0:
+            self._first_pts = pts
+        base: Fraction = self._stream.time_base  # type: ignore[assignment]  # set when it was opened
+        frame.pts = pts - self._first_pts
+        frame.time_base = base
+        frame.duration = duration or self._frame_units
+        seconds = frame.pts * base
+        key = seconds >= self._next_key - self._half_frame
+        if key:
+            self._next_key = seconds + self._gop_seconds
+        frame.pict_type = PictureType.I if key else PictureType.NONE
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except OSError:
+            raise
+        except (av.error.FFmpegError, ValueError) as error:
+            raise _failure((frame.width, frame.height), error) from error
+        self.frames += 1
+
+    def finish(self) -> None:
+        """Write what the encoder still holds, and the header; the file is whole after this."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+    def abort(self) -> None:
+        """Let go of the file, whatever state it is in; the caller removes it."""
+        try:
+            self._container.close()
+        except (av.error.FFmpegError, OSError):
+            return
+
+
+def _options(codec: str, settings: EncodeSettings) -> dict[str, str]:
+    options = {"crf": f"{settings.crf:g}"}
+    if settings.preset:
+        options["preset"] = settings.preset
+    if codec == "libx264":
+        # No scene-cut key frames: a seek costs the same everywhere in the clip.
+        options |= {"profile": "high", "forced-idr": "1", "sc_threshold": "0"}
+    return options
+
+
+def _failure(size: tuple[int, int], error: Exception) -> ItemError:
+    return ItemError("encoder-failed", f"cannot encode a clip of {size[0]}x{size[1]}: {error}")

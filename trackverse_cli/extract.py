@@ -1,0 +1,262 @@
+"""One video to all its clips: decoded once, every track followed at the same time."""
+
+from __future__ import annotations
+
+import errno
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from trackverse_cli.clips import ClipDone, ClipInProgress, ClipSpan, CutSettings, Workshop
+from trackverse_cli.errors import (
+    DamagedFileError,
+    ItemError,
+    RefusedNameError,
+    StoppedError,
+    TryLaterError,
+)
+from trackverse_cli.geometry import plan_tracks
+from trackverse_cli.strands import Window
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from trackverse_cli.boxes import CropPlan
+    from trackverse_cli.interfaces import Decoder, Frame
+    from trackverse_cli.layout import Layout
+    from trackverse_cli.metadata import Track
+
+FRAMES_HELD = 8
+"""Source frames of one video that may wait for their crops."""
+
+SAMPLING_SECONDS = 1 / 16
+"""Boxes were sampled 16 times a second, so the last one may lie this far after the last frame."""
+
+STORAGE_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_SUCH_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+@dataclass(frozen=True, slots=True)
+class CutOutcome:
+    """What became of the wanted tracks of one video.
+
+    Attributes:
+        done: the clips that were cut.
+        failed: (track id, reason, message) of the others.
+    """
+
+    done: tuple[ClipDone, ...]
+    failed: tuple[tuple[str, str, str], ...]
+
+
+class Cutter:
+    """Cuts the clips of one video after the other, or of several at once from several threads.
+
+    Args:
+        layout: where clips go.
+        settings: how they are cut.
+        workers: threads that crop and encode; decoding runs in the caller's thread.
+        stop: set by a signal; what is unfinished is then discarded.
+    """
+
+    def __init__(
+        self, layout: Layout, settings: CutSettings, workers: int, stop: threading.Event
+    ) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="encode")
+        self._shop = Workshop(layout, settings, self._pool, stop)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def cut(
+        self,
+        path: Path,
+        tracks: Sequence[Track],
+        wanted: Callable[[Track], bool],
+        source_size: tuple[int, int] | None,
+    ) -> CutOutcome:
+        """Cut the wanted clips of one video.
+
+        Args:
+            path: the video.
+            tracks: all known tracks of the video; together they settle its geometry.
+            wanted: which of them to cut.
+            source_size: the largest (width, height) that the host offers, if known.
+
+        Returns:
+            An outcome for each wanted track.
+
+        Raises:
+            StoppedError: `stop` was set; nothing half-written is left.
+            TryLaterError: the storage is full; likewise.
+        """
+        due = [track for track in tracks if wanted(track)]
+        plugin, settings = self._shop.settings.decoder, self._shop.settings.decoder_settings
+        try:
+            decoder = plugin.open(path, settings)
+        except DamagedFileError as error:
+            told = str(error)
+            return CutOutcome((), tuple((t.track_id, "video-damaged", told) for t in due))
+        try:
+            return _Pass(self._shop, decoder, tracks, due, source_size).run()
+        finally:
+            decoder.close()
+
+
+class _Pass:
+    """One pass over one video."""
+
+    def __init__(
+        self,
+        shop: Workshop,
+        decoder: Decoder,
+        tracks: Sequence[Track],
+        due: Sequence[Track],
+        source_size: tuple[int, int] | None,
+    ) -> None:
+        self._shop = shop
+        self._decoder = decoder
+        self._info = decoder.info
+        self._failed: list[tuple[str, str, str]] = []
+        plans = plan_tracks(tracks, (self._info.width, self._info.height), source_size)
+        clips = [clip for track in due if (clip := self._begin(track, plans[track.track_id]))]
+        self._clips = sorted(clips, key=lambda clip: clip.span.start)
+
+    def _begin(self, track: Track, plan: CropPlan | ItemError) -> ClipInProgress | None:
+        span = ClipSpan.of(track, self._info, self._shop.settings.max_clip_seconds)
+        end = self._info.duration_seconds
+        if isinstance(plan, ItemError):
+            self._failed.append((track.track_id, plan.reason, plan.message))
+            return None
+        if end is not None and self._lacks_frames(span, end):
+            self._failed.append((track.track_id, "beyond-end", self._beyond(span, end)))
+            return None
+        encoder = self._decoder.hw_encoder
+        return ClipInProgress(self._shop, track, plan, span, self._info, encoder)
+
+    def _lacks_frames(self, span: ClipSpan, end: float) -> bool:
+        """Say whether the clip needs frames that a video which ends at `end` does not have."""
+        frame = float(1 / self._info.rate)
+        last_needed = min(span.stop - frame / 2, span.limit - frame)
+        return last_needed > end + max(frame, SAMPLING_SECONDS)
+
+    def _beyond(self, span: ClipSpan, end: float) -> str:
+        last = span.stop - float(1 / (2 * self._info.rate))
+        return f"the track lasts until {last:.3f} s, the video ends at {end:.3f} s"
+
+    def run(self) -> CutOutcome:
+        """Decode once, feed every clip, and wait for all of them."""
+        damage: DamagedFileError | None = None
+        end = 0.0
+        try:
+            for frame in self._decoder.frames(self._spans()):
+                end = self._feed(frame)
+        except DamagedFileError as error:
+            damage = error
+        except BaseException as error:
+            self._abandon(error if isinstance(error, StoppedError) else StoppedError(15))
+            raise
+        for clip in self._clips:
+            if not clip.ended:
+                self._settle(clip, damage, end)
+        return self._collect()
+
+    def _spans(self) -> list[tuple[float, float]]:
+        self._window = Window(FRAMES_HELD)
+        self._waiting = list(reversed(self._clips))
+        self._active: list[ClipInProgress] = []
+        return [(clip.span.start, min(clip.span.stop, clip.span.limit)) for clip in self._clips]
+
+    def _feed(self, frame: Frame) -> float:
+        """Hand a frame to the clips that need it; return the time in seconds at which it ends."""
+        if self._shop.stop.is_set():
+            raise StoppedError(15)
+        at = float(frame.pts * frame.time_base)
+        while self._waiting and self._waiting[-1].span.start <= at:
+            self._active.append(self._waiting.pop())
+        for clip in [clip for clip in self._active if clip.span.over(at)]:
+            self._active.remove(clip)
+            clip.finish()
+        if self._active:
+            boxes = np.stack([clip.plan.boxes_at(at) for clip in self._active])
+            crops = frame.crop(boxes, [clip.plan.clip_size for clip in self._active])
+            leave = self._window.enter(len(self._active))
+            for place, clip in enumerate(self._active):
+                clip.add(crops, place, frame.pts, leave)
+        return at + float(1 / self._info.rate)
+
+    def _settle(self, clip: ClipInProgress, damage: Exception | None, end: float) -> None:
+        """End a clip that no later frame has ended: the video is over, or broken."""
+        promised = self._info.duration_seconds
+        if damage is not None:
+            clip.drop(ItemError("video-damaged", str(damage)))
+        elif not self._lacks_frames(clip.span, end):
+            clip.finish()
+        elif promised is not None and not self._lacks_frames(clip.span, promised):
+            told = f"the video's frames end at {end:.3f} s, though it says {promised:.3f} s"
+            clip.drop(ItemError("video-damaged", told))
+        else:
+            clip.drop(ItemError("beyond-end", self._beyond(clip.span, end)))
+
+    def _abandon(self, error: Exception) -> None:
+        for clip in self._clips:
+            clip.drop(error)
+        for clip in self._clips:
+            with suppress(Exception):
+                clip.result.result()
+
+    def _collect(self) -> CutOutcome:
+        done: list[ClipDone] = []
+        serious: Exception | None = None
+        for clip in self._clips:
+            try:
+                done.append(clip.result.result())
+            except ItemError as error:
+                self._failed.append((clip.track.track_id, error.reason, error.message))
+            except (OSError, RefusedNameError) as error:
+                told = _of_file_error(error, clip.track.clip_name)
+                if isinstance(told, TryLaterError):
+                    serious = told
+                else:
+                    self._failed.append((clip.track.track_id, *told))
+            except StoppedError as error:
+                serious = error
+        outcome = CutOutcome(tuple(done), tuple(self._failed))
+        if serious is not None:
+            raise PartlyCutError(outcome, serious) from serious
+        return outcome
+
+
+class PartlyCutError(Exception):
+    """A pass ended early; what it finished stands and wants to be recorded.
+
+    Attributes:
+        outcome: what was finished.
+        cause: why it ended: StoppedError or TryLaterError.
+    """
+
+    def __init__(self, outcome: CutOutcome, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.outcome = outcome
+        self.cause = cause
+
+
+def _of_file_error(error: Exception, name: str) -> TryLaterError | tuple[str, str]:
+    """Return what a failed write means: run again later, or (reason, message) of the clip."""
+    number = getattr(error, "errno", None)
+    if number in STORAGE_FULL:
+        return TryLaterError(
+            f"the storage is full: clip {name!a} cannot be written ({error}); free some "
+            "space, then run the same command again"
+        )
+    if isinstance(error, RefusedNameError) or number in _NO_SUCH_PLACE:
+        return "refused-name", f"clip name {name!a} cannot be a file here: {error}"
+    return "write-failed", f"clip {name!a} cannot be written: {error}"

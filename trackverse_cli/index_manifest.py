@@ -1,0 +1,96 @@
+"""`index.json`: where an index comes from, what it holds, and which files are its tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trackverse_cli.errors import IndexUnusableError
+from trackverse_cli.index_schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MANIFEST_NAME = "index.json"
+
+
+class Manifest(msgspec.Struct, kw_only=True):
+    """What `index.json` holds.
+
+    Attributes:
+        schema: the version of the tables.
+        source: the metadata file, relative to the dataset folder.
+        size_bytes: its size.
+        mtime_ns: its time of change.
+        checksum: its `files.checksum`.
+        dialect: `current`, `early`, `raw` or `mixed`.
+        lines: its lines that are not blank; tracks, refused and duplicates add up to it.
+        tracks: tracks of the index.
+        clips: different clip names of the index.
+        videos: videos of the index.
+        classes: different best classes.
+        hours: time from first to last box, over all tracks.
+        refused: lines that give no track.
+        duplicate_tracks: lines that repeat a track id within a video.
+        duplicate_clips: lines that repeat the clip name of another track.
+        files: table -> file in the folder of the index.
+    """
+
+    schema: int = SCHEMA_VERSION
+    source: str
+    size_bytes: int
+    mtime_ns: int
+    checksum: str
+    dialect: str
+    lines: int
+    tracks: int
+    clips: int
+    videos: int
+    classes: int
+    hours: float
+    refused: int
+    duplicate_tracks: int
+    duplicate_clips: int
+    files: dict[str, str]
+
+
+class _Version(msgspec.Struct):
+    schema: int
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the content of `index.json`."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Return what `index.json` in `folder` holds, or None if there is none of this version."""
+    try:
+        return msgspec.json.decode((folder / MANIFEST_NAME).read_bytes(), type=Manifest)
+    except (OSError, ValueError):
+        return None
+
+
+def fit_manifest(folder: Path, name: str, advice: str) -> Manifest:
+    """Return the manifest in `folder`.
+
+    Raises:
+        IndexUnusableError: there is none, or none of this version; `advice` ends the sentence.
+    """
+    try:
+        content = (folder / MANIFEST_NAME).read_bytes()
+    except OSError as error:
+        raise IndexUnusableError(f"there is no index of {name} in {folder}; {advice}") from error
+    try:
+        version = msgspec.json.decode(content, type=_Version).schema
+        if version == SCHEMA_VERSION:
+            return msgspec.json.decode(content, type=Manifest)
+    except ValueError as error:
+        raise IndexUnusableError(
+            f"{folder / MANIFEST_NAME} cannot be read; {advice} again"
+        ) from error
+    raise IndexUnusableError(
+        f"the index {folder} has schema {version}, and this version reads {SCHEMA_VERSION}; "
+        f"{advice} again"
+    )

@@ -1,0 +1,128 @@
+"""One pass over a metadata file: decompress, check every line, make tables, in step."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from trackverse_cli.errors import DamagedFileError
+from trackverse_cli.index_rows import RefusedLine, Rows
+from trackverse_cli.index_source import read_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from trackverse_cli.index_source import Block
+
+    Progress = Callable[[int, int], None]
+
+_AHEAD: Final = 3
+"""Blocks that may wait for their tables: more would only cost memory."""
+
+
+@dataclass(slots=True)
+class Scan:
+    """What one pass over a metadata file found.
+
+    Attributes:
+        lines: lines that are not blank.
+        refused: lines that give no track, in order.
+        dialects: good lines of each dialect.
+    """
+
+    lines: int = 0
+    refused: list[RefusedLine] = field(default_factory=list)
+    dialects: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def dialect(self) -> str:
+        """The dialect of the file, or `mixed`."""
+        known = [name for name, count in self.dialects.items() if count]
+        return known[0] if len(known) == 1 else "mixed"
+
+    def _look_at(self, block: Block) -> Rows:
+        rows = Rows()
+        for number, line in enumerate(block.lines, block.first_line):
+            if line and not line.isspace():
+                self.lines += 1
+                rows.add(number, line)
+        return rows
+
+    def _count(self, rows: Rows) -> None:
+        self.refused += sorted(rows.refused, key=lambda line: line.line)
+        for name, count in rows.dialects.items():
+            self.dialects[name] = self.dialects.get(name, 0) + count
+
+    def read(
+        self, path: Path, shown: Path, take: Callable[[Rows, Any], None], report: Progress
+    ) -> None:
+        """Read a whole file; `report` gets compressed bytes read, and their total."""
+        total = path.stat().st_size if path.is_file() else 0
+        waiting: deque[Future[tuple[Rows, Any]]] = deque()
+
+        def finish(limit: int) -> None:
+            while len(waiting) > limit:
+                rows, table = waiting.popleft().result()
+                self._count(rows)
+                if table.num_rows:
+                    take(rows, table)
+
+        blocks = read_blocks(path, shown)
+        # Decompression and the reading of numbers run outside the interpreter's lock.
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as workers:
+            ahead: Future[Block | None] = reader.submit(next, blocks, None)
+            try:
+                while block := ahead.result():
+                    ahead = reader.submit(next, blocks, None)
+                    waiting.append(workers.submit(_with_table, self._look_at(block)))
+                    finish(_AHEAD)
+                    report(min(block.bytes_read, total), total)
+                finish(0)
+            except BaseException:
+                for future in waiting:
+                    future.cancel()
+                raise
+        report(total, total)
+
+
+def _with_table(rows: Rows) -> tuple[Rows, Any]:
+    return rows, rows.table()
+
+
+def scan_file(
+    source: Path,
+    take: Callable[[Rows, Any], None],
+    *,
+    progress: Progress | None = None,
+    shown: Path | None = None,
+) -> Scan:
+    """Read a metadata file to its end and check every line.
+
+    Args:
+        source: the gzip file.
+        take: gets the rows of each block and their Arrow table, in the order of the file.
+        progress: gets compressed bytes read, and their total.
+        shown: the name for errors, `source` if None.
+
+    Raises:
+        DamagedFileError: the file is empty, no gzip, damaged, or no line of it gives a track.
+    """
+    shown = shown or source
+    scan = Scan()
+    scan.read(source, shown, take, progress or _no_report)
+    if not scan.lines:
+        raise DamagedFileError(f"the metadata file {shown} has no lines; fetch it again")
+    if len(scan.refused) == scan.lines:
+        first = scan.refused[0]
+        raise DamagedFileError(
+            f"no line of {shown} gives a track, and line {first.line} says why: "
+            f"{first.message}; check that this is TrackVerse metadata"
+        )
+    return scan
+
+
+def _no_report(_done: int, _total: int) -> None:
+    pass

@@ -1,0 +1,164 @@
+"""The columns of the index, version 1, and tables that have them.
+
+`tracks-*.parquet`, a row for each track, the tracks of a video together:
+
+- `video_row`: the row of its video in `videos-*.parquet`.
+- `video_id`, `track_id`, `clip_name`: as in `metadata.Track`.
+- `line`: where the metadata file has it, from 1.
+- `first_ts`, `last_ts`: the earliest and the latest time of a box, seconds.
+- `label_id`, `label_name`: the best class, or null; `label_ids`, `label_names`: all, best first.
+- `video_height`, `video_width`: what the boxes were made on, where the file says it, or null.
+- `frame_ts`, `x`, `y`, `w`, `h`: lists of equal length, seconds and pixels.
+
+`videos-*.parquet`, a row for each video: `video_id`, `tracks` (how many), `row_group` and
+`first_row` (where they are in the tracks), `decoded_seconds`, `encoded_seconds`, `cost`.
+
+`refused-*.parquet`: `line`, `reason`, `message`, `clip_name`.
+
+`duplicates-*.parquet`: `line`, `kind` (`track`: an earlier line has the same video id and track
+id; `clip`: an earlier line has the same clip name), `video_id`, `track_id`, `clip_name`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from trackverse_cli.metadata import Track
+
+SCHEMA_VERSION: Final = 1
+NUMBER_COLUMNS: Final = ("frame_ts", "x", "y", "w", "h")
+CLIP_COLUMNS: Final = (
+    "video_row",
+    "video_id",
+    "track_id",
+    "clip_name",
+    "first_ts",
+    "last_ts",
+    "label_id",
+    "label_name",
+)
+
+
+def track_schema() -> Any:
+    """Return the columns of a track as an Arrow schema, without `video_row`."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("track_id", pa.string()),
+            ("clip_name", pa.string()),
+            ("line", pa.int64()),
+            ("first_ts", pa.float64()),
+            ("last_ts", pa.float64()),
+            ("label_id", pa.int32()),
+            ("label_name", pa.string()),
+            ("label_ids", pa.list_(pa.int32())),
+            ("label_names", pa.list_(pa.string())),
+            ("video_height", pa.int32()),
+            ("video_width", pa.int32()),
+            *((name, pa.list_(pa.float64())) for name in NUMBER_COLUMNS),
+        ]
+    )
+
+
+def refused_schema() -> Any:
+    """Return the columns of a refused line."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("line", pa.int64()),
+            ("reason", pa.string()),
+            ("message", pa.string()),
+            ("clip_name", pa.string()),
+        ]
+    )
+
+
+def duplicate_schema() -> Any:
+    """Return the columns of a line that repeats an earlier one."""
+    import pyarrow as pa
+
+    text = pa.string()
+    return pa.schema(
+        [
+            ("line", pa.int64()),
+            ("kind", text),
+            ("video_id", text),
+            ("track_id", text),
+            ("clip_name", text),
+        ]
+    )
+
+
+def make_table(
+    counts: NDArray[np.int64],
+    values: Sequence[NDArray[np.float64]],
+    names: tuple[Sequence[int], Sequence[str], Sequence[str], Sequence[str]],
+    sizes: Sequence[tuple[int, int] | None],
+    labels: tuple[Sequence[Sequence[int]], Sequence[Sequence[str]]],
+) -> Any:
+    """Return an Arrow table of m tracks.
+
+    Args:
+        counts: (m,) boxes of each track, at least one.
+        values: times, x, y, w, h of all boxes one after the other, each (sum of counts,).
+        names: line, video id, track id and clip name, m each.
+        sizes: m (height, width) or None.
+        labels: class ids and class names of each track, m each.
+    """
+    import pyarrow as pa
+
+    offsets = np.zeros(len(counts) + 1, dtype=np.int32)
+    np.cumsum(counts, out=offsets[1:])
+    first = np.minimum.reduceat(values[0], offsets[:-1])
+    last = np.maximum.reduceat(values[0], offsets[:-1])
+    schema = track_schema()
+    label_ids, label_names = labels
+    lines, video_ids, track_ids, clip_names = names
+    columns: list[Any] = [
+        video_ids,
+        track_ids,
+        clip_names,
+        lines,
+        first,
+        last,
+        [ids[0] if ids else None for ids in label_ids],
+        [texts[0] if texts else None for texts in label_names],
+        label_ids,
+        label_names,
+        [size and size[0] for size in sizes],
+        [size and size[1] for size in sizes],
+    ]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=False)]
+    shared = pa.array(offsets)
+    arrays += [pa.ListArray.from_arrays(shared, pa.array(column)) for column in values]
+    return pa.table(arrays, schema=schema)
+
+
+def table_of_tracks(tracks: Sequence[tuple[int, Track]]) -> Any:
+    """Return an Arrow table of (line, track)."""
+    boxes = np.concatenate([track.frame_bboxes for _, track in tracks])
+    return make_table(
+        np.array([len(track.frame_ts) for _, track in tracks], dtype=np.int64),
+        [
+            np.concatenate([track.frame_ts for _, track in tracks]),
+            *(np.ascontiguousarray(boxes[:, column]) for column in range(4)),
+        ],
+        (
+            [line for line, _ in tracks],
+            [track.video_id for _, track in tracks],
+            [track.track_id for _, track in tracks],
+            [track.clip_name for _, track in tracks],
+        ),
+        [track.video_size for _, track in tracks],
+        ([track.label_ids for _, track in tracks], [track.label_names for _, track in tracks]),
+    )

@@ -1,0 +1,173 @@
+"""The three stages of a rank: download its videos, cut its clips, or both video by video."""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loguru import logger
+
+from trackverse_cli import plugins
+from trackverse_cli.clips import CutSettings
+from trackverse_cli.clock import Clock, SystemClock
+from trackverse_cli.download import Downloader
+from trackverse_cli.extract import Cutter
+from trackverse_cli.files import require_writable
+from trackverse_cli.index import Index, VideoTracks, open_index, resolve_metadata
+from trackverse_cli.ledger import Ledger, read_ledger
+from trackverse_cli.machine import usable_cores
+from trackverse_cli.progress import progress
+from trackverse_cli.rank import RankRun, RankSummary
+from trackverse_cli.recipe import recipe_id
+from trackverse_cli.shards import shard_rows
+from trackverse_cli.worklist import Worklist
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from trackverse_cli.config import Config
+    from trackverse_cli.metadata import Track
+    from trackverse_cli.settings import Stage
+
+VIDEOS_AHEAD = 2
+"""Downloaded videos that may wait for a free worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One rank's part of one stage.
+
+    Attributes:
+        stage: the command.
+        rank: in [0, world_size).
+        world_size: how many ranks share the work.
+        limit: at most so many videos, or None for all.
+    """
+
+    stage: Stage
+    rank: int
+    world_size: int
+    limit: int | None = None
+
+
+def run_stage(
+    shard: Shard, config: Config, stop: threading.Event, clock: Clock | None = None
+) -> RankSummary:
+    """Do one rank's work and return what came of it.
+
+    Raises:
+        UsageError: no usable dataset folder, index, decoder or rank.
+        LacksError: the host cannot be reached, or a plugin or yt-dlp does not work here.
+        TryLaterError: throttled, or the storage is full.
+        StoppedError: `stop` was set.
+    """
+    clock = clock or SystemClock()
+    layout, settings = config.layout, config.settings
+    index = open_index(layout, resolve_metadata(layout, settings.dataset.metadata))
+    rows = shard_rows(index.costs, shard.rank, shard.world_size)
+    require_writable(layout.root, "the dataset folder")
+    ids = {index.video_ids[row] for row in rows}
+    worklist = Worklist(layout, read_ledger(layout, ids.__contains__), recipe_id(settings))
+    logger.info(
+        "{} of {}: rank {} of {} has {} videos",
+        shard.stage, index.name, shard.rank, shard.world_size, len(rows),
+    )  # fmt: skip
+    with (
+        Ledger(layout, shard.stage, shard.rank, shard.world_size, index.name, clock) as ledger,
+        progress(shard.stage, len(rows), "videos", clock) as advance,
+    ):
+        run = RankRun(worklist, ledger)
+        videos = _counted(_limited(index, rows, run, shard.limit), advance)
+        if shard.stage == "download-videos":
+            with _downloader(config, clock, stop) as downloader:
+                for video, due in videos:
+                    run.bring(video, due, downloader)
+        elif shard.stage == "extract-tracks":
+            _cut_all(videos, run, config, stop, run.find)
+        else:
+            with _downloader(config, clock, stop) as downloader:
+                _cut_all(videos, run, config, stop, lambda v, d: run.bring(v, d, downloader))
+        return run.summary
+
+
+def _limited(
+    index: Index, rows: NDArray[np.int64], run: RankRun, limit: int | None
+) -> Iterator[tuple[VideoTracks, list[Track]]]:
+    """Yield every video with its due tracks, and at most `limit` that have any."""
+    left = limit
+    for video in index.videos(rows):
+        due = run.due_tracks(video)
+        if due and left is not None:
+            if left == 0:
+                return
+            left -= 1
+        yield video, due
+
+
+def _counted(
+    videos: Iterator[tuple[VideoTracks, list[Track]]], advance: Callable[[float], None]
+) -> Iterator[tuple[VideoTracks, list[Track]]]:
+    """Yield the videos that have due tracks; show every video when the next one is asked for."""
+    for video, due in videos:
+        if due:
+            yield video, due
+        advance(1)
+
+
+def _downloader(config: Config, clock: Clock, stop: threading.Event) -> Downloader:
+    return Downloader(config.settings.download, config.layout, clock=clock, stop=stop)
+
+
+def _cut_all(
+    videos: Iterator[tuple[VideoTracks, list[Track]]],
+    run: RankRun,
+    config: Config,
+    stop: threading.Event,
+    bring: Callable[[VideoTracks, list[Track]], Path | None],
+) -> None:
+    """Cut videos beside each other while the next ones are brought."""
+    settings = config.settings
+    workers = settings.extract.workers or usable_cores()
+    pending: set[Future[None]] = set()
+    with (
+        Cutter(config.layout, _cut_settings(config), workers, stop) as cutter,
+        ThreadPoolExecutor(workers, thread_name_prefix="video") as pool,
+    ):
+        try:
+            for video, due in videos:
+                path = bring(video, due)
+                if path is None:
+                    continue
+                remove = settings.pipeline.remove_videos
+                pending.add(pool.submit(run.cut, cutter, video, due, path, remove))
+                pending = _settled(pending, workers + VIDEOS_AHEAD)
+            _settled(pending, 1)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _settled(pending: set[Future[None]], limit: int) -> set[Future[None]]:
+    """Wait until fewer than `limit` are pending; raise what one of them raised."""
+    while True:
+        done = {future for future in pending if future.done()}
+        for future in done:
+            future.result()
+        pending = pending - done
+        if len(pending) < limit:
+            return pending
+        wait(pending, return_when=FIRST_COMPLETED)
+
+
+def _cut_settings(config: Config) -> CutSettings:
+    settings = config.settings
+    decoder = plugins.choose_decoder(settings.extract.decoder)
+    own = plugins.plugin_settings(config, "decoder", decoder.name, decoder.settings)
+    limit = settings.extract.max_clip_seconds
+    return CutSettings(decoder, own, settings.encode, limit, recipe_id(settings))

@@ -1,0 +1,281 @@
+"""Bytes over the network for `fetch`: from the Hugging Face Hub, or from any URL."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from trackverse_cli.errors import LacksError, TryLaterError, UsageError
+from trackverse_cli.files import make_folder
+from trackverse_cli.subsets import HUB_REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import httpx
+
+    from trackverse_cli.clock import Clock
+    from trackverse_cli.subsets import Subset
+
+    Progress = Callable[[int, int], None]
+
+TRIES: Final = 4
+_FIRST_PAUSE_SECONDS = 2.0
+_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TIMEOUT_SECONDS = 60.0
+
+
+def short_digest(text: str) -> str:
+    """Return a file name for anything, such as a URL."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def file_name_of(url: str) -> str:
+    """Return the file's name at the end of a URL.
+
+    Raises:
+        UsageError: it is no http or https URL, or ends with no name.
+    """
+    parts = urlsplit(url)
+    name = unquote(parts.path).rpartition("/")[2]
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{shown_url(url)} is no http or https URL; give one, a path or a subset")
+    if not name:
+        raise UsageError(f"{shown_url(url)} ends with no file name; give the metadata file's URL")
+    return name
+
+
+def shown_url(url: str) -> str:
+    """Return a URL without user name, password and query, fit for a log."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def hub_has_same(subset: Subset, target: Path) -> bool:
+    """Ask the hub whether its file is the one that is in `metadata/` already.
+
+    Raises:
+        LacksError: the hub cannot be reached or wants a permission.
+    """
+    if not target.is_file():
+        return False
+    import huggingface_hub as hub
+
+    with _hub_errors(subset):
+        url = hub.hf_hub_url(HUB_REPOSITORY, subset.file, repo_type="dataset")
+        remote = hub.get_hf_file_metadata(url)
+    size = target.stat().st_size
+    if remote.size != size or not remote.etag:
+        return False
+    # Large files carry their SHA-256, small ones the hash that git gives them.
+    if len(remote.etag) == 64:
+        digest = hashlib.sha256()
+    else:
+        digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    with target.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return bool(digest.hexdigest() == remote.etag)
+
+
+def from_hub(subset: Subset, folder: Path, progress: Progress | None) -> Path:
+    """Download a subset's file; one that was interrupted goes on where it was.
+
+    Args:
+        subset: one that has a file.
+        folder: where the file and what the hub's client notes about it go.
+        progress: gets bytes done and bytes in all.
+
+    Raises:
+        LacksError: the hub cannot be reached or wants a permission.
+        UsageError: the hub has no such file.
+    """
+    import huggingface_hub as hub
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()
+    make_folder(folder, "the folder of incoming metadata")
+    with _hub_errors(subset):
+        url = hub.hf_hub_url(HUB_REPOSITORY, subset.file, repo_type="dataset")
+        total = hub.get_hf_file_metadata(url).size or 0
+        with _watched(folder, total, progress):
+            hub.hf_hub_download(HUB_REPOSITORY, subset.file, repo_type="dataset", local_dir=folder)
+    return folder / subset.file
+
+
+@contextmanager
+def _watched(folder: Path, total: int, progress: Progress | None) -> Iterator[None]:
+    """Report the size of what grows in `folder`, since the hub's client only draws bars."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.5):
+            sizes = []
+            for path in folder.rglob("*"):
+                try:
+                    sizes.append(path.stat().st_size if path.is_file() else 0)
+                except OSError:
+                    continue
+            if progress:
+                progress(min(max(sizes, default=0), total), total)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    if progress and total:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if thread.is_alive():
+            thread.join()
+
+
+@contextmanager
+def _hub_errors(subset: Subset) -> Iterator[None]:
+    import httpx
+    from huggingface_hub import errors
+
+    what = f"{subset.file} of {HUB_REPOSITORY}"
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise LacksError(
+            f"the hub does not let this account read {what}; accept its terms on the dataset's "
+            "page and log in with `hf auth login`, or set HF_TOKEN"
+        ) from error
+    except (errors.EntryNotFoundError, errors.RepositoryNotFoundError) as error:
+        if not isinstance(error, errors.LocalEntryNotFoundError):
+            raise UsageError(
+                f"the hub has no {what}; check HF_ENDPOINT, or give the file's URL or path"
+            ) from error
+        raise _unreachable(what) from error
+    except errors.HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", 0)
+        if status in (401, 403):
+            raise LacksError(
+                f"the hub refused to give {what} (HTTP {status}); set HF_TOKEN to a valid token"
+            ) from error
+        raise TryLaterError(
+            f"the hub answered HTTP {status} for {what}; try again later"
+        ) from error
+    except (httpx.TransportError, ConnectionError, TimeoutError) as error:
+        raise _unreachable(what) from error
+
+
+def _unreachable(what: str) -> LacksError:
+    return LacksError(
+        f"the hub could not be reached for {what}; check the network and HF_ENDPOINT, run "
+        "fetch-meta on a machine with network, or give a path"
+    )
+
+
+def from_url(url: str, folder: Path, progress: Progress | None, clock: Clock) -> Path:
+    """Download a URL; one that was interrupted goes on where it was, if the server can.
+
+    Args:
+        url: http or https; redirects are followed to such only.
+        folder: where the file and its validator go.
+        progress: gets bytes done and bytes in all (0 where the server does not say).
+        clock: what pauses between tries.
+
+    Raises:
+        UsageError: the server has no such file.
+        LacksError: the server cannot be reached or refuses.
+        TryLaterError: the server stays busy, or keeps breaking off.
+    """
+    import httpx
+
+    make_folder(folder, "the folder of incoming metadata")
+    target = folder / "file"
+    name = shown_url(url)
+    trouble = ""
+    with httpx.Client(follow_redirects=True, timeout=_TIMEOUT_SECONDS) as client:
+        for attempt in range(TRIES):
+            if attempt:
+                clock.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+            size_before = _size(target)
+            try:
+                status = _download(client, url, target, progress)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                trouble = f"could not be reached ({error})"
+                continue
+            except (httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+                raise UsageError(
+                    f"{name} redirects to where nothing can be had: {error}"
+                ) from error
+            except httpx.InvalidURL as error:
+                raise UsageError(f"{name} is no valid URL: {error}; check it") from error
+            except httpx.TransportError as error:
+                got = _size(target) - size_before
+                trouble = f"broke off after {got} more bytes ({type(error).__name__})"
+                continue
+            if status == 200:
+                return target
+            if status not in _BUSY:
+                raise _refusal(name, status)
+            trouble = f"answered HTTP {status}"
+    if trouble.startswith("could not"):
+        raise LacksError(f"{name} {trouble}; check the network and the URL, or give a path")
+    raise TryLaterError(f"{name} {trouble}, {TRIES} times; try again later to go on from there")
+
+
+def _refusal(name: str, status: int) -> UsageError | LacksError:
+    if status in (401, 403, 407):
+        return LacksError(f"{name} refused (HTTP {status}); ask its owner, or give a path")
+    return UsageError(f"{name} is not there (HTTP {status}); check the URL")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _download(client: httpx.Client, url: str, target: Path, progress: Progress | None) -> int:
+    """Make one try; return 200 when the file is whole, else the status that came."""
+    import httpx
+
+    note = target.with_name("validator")
+    begin = _size(target)
+    validator = note.read_text() if note.exists() and begin else ""
+    headers = {"Accept-Encoding": "identity"}
+    if validator:
+        # Without a validator, the file may have changed since: begin anew.
+        headers |= {"Range": f"bytes={begin}-", "If-Range": validator}
+    with client.stream("GET", url, headers=headers) as answer:
+        if answer.status_code == 416:
+            target.unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
+            raise httpx.RemoteProtocolError("the stored part is longer than the file")
+        if answer.status_code not in (200, 206):
+            return answer.status_code
+        begin = begin if _goes_on(answer, begin) else 0
+        note.write_text(_validator(answer))
+        total = begin + int(answer.headers.get("Content-Length", 0))
+        with target.open("ab" if begin else "wb") as file:
+            for block in answer.iter_raw():
+                file.write(block)
+                if progress:
+                    progress(file.tell(), total)
+            size = file.tell()
+        if "Content-Length" in answer.headers and size != total:
+            raise httpx.RemoteProtocolError(f"{size} bytes came of {total}")
+    return 200
+
+
+def _goes_on(answer: Any, begin: int) -> bool:
+    range_given = answer.headers.get("Content-Range", "")
+    if answer.status_code == 206 and not range_given.startswith(f"bytes {begin}-"):
+        import httpx
+
+        raise httpx.RemoteProtocolError(f"asked from {begin} on, got {range_given}")
+    return bool(answer.status_code == 206)
+
+
+def _validator(answer: Any) -> str:
+    etag: str = answer.headers.get("ETag", "")
+    if etag and not etag.startswith("W/"):
+        return etag
+    return str(answer.headers.get("Last-Modified", ""))
