@@ -225,6 +225,10 @@ def test_retry_after(value: str, seconds: float | None) -> None:
             "Sign in to confirm you\u2019re not a bot.",
         ),
         ("Broken; please report this issue on  https://h/ , filling out", "Broken"),
+        (
+            "[x] y: HTTP Error 404: Not Found (caused by <HTTPError 404>)",
+            "HTTP Error 404: Not Found",
+        ),
         ("Gone at http://me:hush@h:80/x", "Gone at http://h:80/x"),
         ("Proxy socks5h://me:p@ss@h:1080 refused", "Proxy socks5h://h:1080 refused"),
         ("GET https://h/x?sig=abc&pot=def (403)", "GET https://h/x (403)"),

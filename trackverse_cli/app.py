@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from trackverse_cli.config import Config
 
 _WITH_VALUE = ("--config", "--root", "--meta")
-_FLAGS = ("-v", "--verbose", "-q", "--quiet")
+_FLAGS = ("--verbose", "--quiet", "--version")
+_SHORT_FLAGS = re.compile("-[vq]+")
 
 
 @dataclass(slots=True)
@@ -77,8 +79,13 @@ def _globals_first(args: list[str]) -> list[str]:
         if word == "--":
             rest += [word, *words]
         elif word in _WITH_VALUE:
-            first += [word, *[value for value in [next(words, None)] if value is not None]]
-        elif word in _FLAGS or word.startswith(tuple(f"{name}=" for name in _WITH_VALUE)):
+            value = next(words, None)
+            if value is None:
+                return [*first, word]  # so that what is missing is named, not the command
+            first += [word, value]
+        elif word in _FLAGS or _SHORT_FLAGS.fullmatch(word):
+            first.append(word)
+        elif word.startswith(tuple(f"{name}=" for name in _WITH_VALUE)):
             first.append(word)
         else:
             rest.append(word)

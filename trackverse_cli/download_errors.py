@@ -196,6 +196,8 @@ def clean_message(text: str) -> str:
     text = re.sub(r"^\[[\w:.+-]+\]\s+(?:[^\s:]+:\s+)?", "", text)
     advice = r";?\s*(please report this issue on|Use --cookies|You might want to use a VPN).*"
     shorter = re.sub(advice, "", text, flags=re.DOTALL)
+    # What it was caused by repeats what is said, as a program's text.
+    shorter = re.sub(r"\s*\(caused by .*\)\s*$", "", shorter, flags=re.DOTALL)
     text = " ".join((shorter.strip() or text).split())
     # A user and password, and whatever a query may carry besides the id of a video.
     text = re.sub(r"(\b[a-z][a-z0-9+.-]*://)[^\s/'\"]*@", r"\1", text, flags=re.IGNORECASE)

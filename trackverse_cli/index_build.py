@@ -16,7 +16,7 @@ import numpy as np
 
 from trackverse_cli.errors import DamagedFileError, TrackverseError, TryLaterError, UsageError
 from trackverse_cli.files import atomic_write_bytes, checksum, fsync_path, make_folder
-from trackverse_cli.index import Index, open_index
+from trackverse_cli.index import Index
 from trackverse_cli.index_manifest import MANIFEST_NAME, Manifest, encode_manifest
 from trackverse_cli.index_names import check_index_name
 from trackverse_cli.index_regroup import RowKeys, find_duplicates, is_grouped, regroup
@@ -72,7 +72,8 @@ def build_index(
     except OSError as error:
         raise _disk_error(error, folder) from error
     sweep(folder)
-    return open_index(layout, name)
+    # Not opened by its file, which may be about to take the place of an older one.
+    return Index(name, folder, manifest)
 
 
 def _build(source: Path, work: Path, shown: Path, progress: Progress | None) -> Manifest:

@@ -123,6 +123,7 @@ class Rows:
             or count < 1
             or boxes.translate(None, _NUMBER_BYTES) != b"[" + b"[,,,]," * (count - 1) + b"[,,,]]"
             or times.translate(None, _NUMBER_BYTES) != b"[" + b"," * (count - 1) + b"]"
+            or (count == 1 and not times.strip(b"[] \t\r\n"))
             or problem_of_size(fields.video_size)
         ):
             return False

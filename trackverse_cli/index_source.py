@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trackverse_cli.errors import DamagedFileError, UsageError
 from trackverse_cli.metadata import MAX_LINE_BYTES
@@ -108,7 +108,8 @@ def _damage() -> tuple[type[Exception], ...]:
     """Return what the decompressor raises for a damaged file."""
     from isal import igzip, isal_zlib
 
-    return (EOFError, zlib.error, igzip.BadGzipFile, isal_zlib.error)
+    errors: tuple[Any, ...] = (EOFError, zlib.error, igzip.BadGzipFile, isal_zlib.error)
+    return errors
 
 
 def _line_reached(file: BinaryIO) -> int:

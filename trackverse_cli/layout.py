@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -138,9 +139,10 @@ class Layout:
         path = self.tracks / check_clip_name(name)
         folder = path.parent
         if folder != self.tracks:
-            top = self.tracks.resolve()
-            # Only a link below the top folder can lead out, so only existing folders matter.
-            if not folder.resolve().is_relative_to(top):
+            top = os.path.realpath(self.tracks)
+            # Only a link below the top folder can lead out, so only existing folders matter;
+            # unlike Path.resolve, realpath bears links that go round in a circle.
+            if os.path.commonpath([top, os.path.realpath(folder)]) != top:
                 raise RefusedNameError(
                     f"clip name {_shown(name)} leads out of {self.tracks} by a symbolic link"
                 )
@@ -159,5 +161,6 @@ class Layout:
                 yield entry.stem, entry
             elif len(entry.name) == 2 and entry.is_dir():
                 for path in sorted(entry.iterdir()):
-                    if path.suffix == ".mp4" and _VIDEO_ID.fullmatch(path.stem):
+                    in_place = path.stem[:2] == entry.name
+                    if path.suffix == ".mp4" and in_place and _VIDEO_ID.fullmatch(path.stem):
                         yield path.stem, path

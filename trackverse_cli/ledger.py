@@ -122,6 +122,7 @@ class Ledger:
     ) -> None:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
+        self._torn = False
         self.run = secrets.token_hex(6)
         make_folder(layout.ledger, "the ledger's folder")
         stamp = utc_text(self._clock.time()).replace("-", "").replace(":", "")
@@ -147,6 +148,8 @@ class Ledger:
         self, video_id: str, state: Literal["present", "failed", "evicted"], **facts: object
     ) -> VideoEntry:
         """Record what became of a video; `facts` are the other fields of `VideoEntry`."""
+        if "message" in facts:
+            facts["message"] = _printable(str(facts["message"]))
         entry = msgspec.convert(
             {"time": self._clock.time(), "video_id": video_id, "state": state, "kind": "video"}
             | facts,
@@ -178,7 +181,7 @@ class Ledger:
                 track_id=track_id,
                 recipe=recipe,
                 reason=reason,
-                message=message,
+                message=_printable(message),
                 source_bytes=source_bytes,
             )
         )
@@ -186,8 +189,12 @@ class Ledger:
     def _write(self, entry: AnyEntry) -> None:
         line = _encoder.encode(entry) + b"\n"
         with self._lock:
-            while line:
-                line = line[os.write(self._fd, line) :]
+            # What a full disk cut off must not swallow the line that comes after it.
+            left = b"\n" + line if self._torn else line
+            while left:
+                written = os.write(self._fd, left)
+                left = left[written:]
+                self._torn = bool(left)
 
     def flush(self) -> None:
         """Bring what was written to the disk."""
@@ -203,6 +210,11 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _printable(message: str) -> str:
+    """Return `message` as valid UTF-8: it may name a file whose name is none."""
+    return message.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,11 +77,12 @@ class _Lines:
         from loguru import logger
 
         spent = self._clock.monotonic() - self._start
-        left = spent / self._done * (self._total - self._done) if self._done else 0.0
+        left = spent / self._done * max(0.0, self._total - self._done) if self._done else None
         scale, unit = (1e6, "MB") if self._unit == "bytes" else (1.0, self._unit)
         logger.info(
-            "{}: {:,.0f} of {:,.0f} {}, about {} left",
-            self._title, self._done / scale, self._total / scale, unit, duration_text(left),
+            "{}: {:,.0f} of {:,.0f} {}{}",
+            self._title, self._done / scale, self._total / scale, unit,
+            "" if left is None else f", about {duration_text(left)} left",
         )  # fmt: skip
 
 

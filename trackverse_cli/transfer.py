@@ -27,6 +27,7 @@ TRIES: Final = 4
 _FIRST_PAUSE_SECONDS = 2.0
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TIMEOUT_SECONDS = 60.0
+_HTTP_LIBRARIES = frozenset({"httpx", "httpx2", "httpcore", "requests", "urllib3"})
 
 
 def short_digest(text: str) -> str:
@@ -136,7 +137,6 @@ def _watched(folder: Path, total: int, progress: Progress | None) -> Iterator[No
 
 @contextmanager
 def _hub_errors(subset: Subset) -> Iterator[None]:
-    import httpx
     from huggingface_hub import errors
 
     what = f"{subset.file} of {HUB_REPOSITORY}"
@@ -162,8 +162,15 @@ def _hub_errors(subset: Subset) -> Iterator[None]:
         raise TryLaterError(
             f"the hub answered HTTP {status} for {what}; try again later"
         ) from error
-    except (httpx.TransportError, ConnectionError, TimeoutError) as error:
+    except Exception as error:
+        # Which HTTP library the hub's client uses changes between its versions.
+        if not isinstance(error, ConnectionError | TimeoutError) and not _is_of_network(error):
+            raise
         raise _unreachable(what) from error
+
+
+def _is_of_network(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] in _HTTP_LIBRARIES
 
 
 def _unreachable(what: str) -> LacksError:

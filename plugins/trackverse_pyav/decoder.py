@@ -226,7 +226,9 @@ class PyavDecoder:
         if frame.format.name in ("yuv420p", "yuvj420p"):
             return frame
         if frame.format.is_rgb:
-            plain = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+            plain = frame.reformat(
+                format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
+            )
         elif self._full_range:
             plain = frame.reformat(
                 format="yuvj420p", src_color_range="JPEG", dst_color_range="JPEG"

@@ -1,0 +1,487 @@
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trackverse_cli import index_regroup, index_source, index_writer
+from trackverse_cli.errors import DamagedFileError, IndexUnusableError, UsageError
+from trackverse_cli.index import Index, open_index, resolve_metadata
+from trackverse_cli.index_build import build_index
+from trackverse_cli.index_rows import Rows
+from trackverse_cli.layout import Layout
+from trackverse_cli.metadata import LineError, Track, parse_line
+from trackverse_cli.shards import shard_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    (tmp_path / "metadata").mkdir()
+    return Layout(tmp_path)
+
+
+def fields_of(video: int, number: int, **changes: object) -> dict[str, Any]:
+    rng = random.Random(f"{video}/{number}")
+    count = rng.randint(1, 6)
+    begin = rng.uniform(0, 100)
+    times = [round(begin + step / 16, 4) for step in range(count)]
+    boxes = [[rng.uniform(-9, 900), 5, rng.uniform(1, 90), rng.randint(1, 90)] for _ in times]
+    name = f"{video:011d}-{number}"
+    return {
+        "yid": f"{video:011d}",
+        "track_id": name,
+        "track_mp4_filename": f"{video % 100:02d}/{name}.mp4",
+        "track_ts": [times[0], times[-1]],
+        "frame_ts": times,
+        "frame_bboxes": boxes,
+        "top10_label_ids": [number % 5, 7],
+        "top10_label_names": [f"class-{number % 5}", "x"],
+        **changes,
+    }
+
+
+def dump(fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def some_lines(videos: int = 20, tracks: int = 5) -> list[bytes]:
+    return [dump(fields_of(v, t)) for v in range(videos) for t in range(tracks)]
+
+
+def write(layout: Layout, lines: list[bytes], name: str = "meta") -> Path:
+    path = layout.metadata / f"{name}.jsonl.gzip"
+    path.write_bytes(gzip.compress(b"\n".join(lines) + b"\n", 1))
+    return path
+
+
+def build(layout: Layout, lines: list[bytes], name: str = "meta") -> Index:
+    return build_index(write(layout, lines, name), layout, name)
+
+
+def as_values(track: Track) -> tuple[object, ...]:
+    return (
+        track.video_id,
+        track.track_id,
+        track.clip_name,
+        track.frame_ts.tolist(),
+        track.frame_bboxes.tolist(),
+        track.video_size,
+        track.label_ids,
+        track.label_names,
+    )
+
+
+def tracks_of(index: Index) -> list[Track]:
+    return [track for video in index.videos() for track in video.tracks]
+
+
+def test_an_index_gives_back_what_the_lines_say(layout: Layout) -> None:
+    lines = some_lines()
+    seen: list[tuple[int, int]] = []
+    path = write(layout, lines)
+    index = build_index(path, layout, "meta", progress=lambda *now: seen.append(now))
+    size = path.stat().st_size
+    assert seen[-1] == (size, size)
+    assert [as_values(t) for t in tracks_of(index)] == [
+        as_values(parse_line(line)) for line in lines
+    ]
+    assert index.track_counts.tolist() == [5] * 20
+    assert [video.video_id for video in index.videos()] == index.video_ids
+    manifest = open_index(layout, "meta").manifest
+    assert manifest.source == "metadata/meta.jsonl.gzip"
+    assert (manifest.lines, manifest.tracks, manifest.clips, manifest.videos) == (100, 100, 100, 20)
+    assert (manifest.classes, manifest.dialect) == (5, "current")
+    spans = [np.ptp(parse_line(line).frame_ts) for line in lines]
+    assert manifest.hours == pytest.approx(sum(spans) / 3600)
+    assert os.fspath(layout.root) not in (layout.index("meta") / "index.json").read_text()
+    assert len(list(layout.index("meta").iterdir())) == 5
+
+
+def test_all_dialects_may_stand_in_one_file(layout: Layout) -> None:
+    current = fields_of(1, 1)
+    early = fields_of(2, 1, video_size=[720, 1280], top10_desc=["photo of a cat"], top10_lbl=[9])
+    early["mp4_filename"] = early.pop("track_mp4_filename")
+    del early["top10_label_names"], early["top10_label_ids"]
+    raw = fields_of(3, 1, video_size=[480, 854], tid=5)
+    raw["fn"] = raw.pop("track_mp4_filename")
+    raw["track_ts"] = raw.pop("frame_ts")
+    raw["track_bbox"] = raw.pop("frame_bboxes")
+    del raw["track_id"]
+    lines = [dump(fields) for fields in (current, early, raw)]
+    index = build(layout, lines)
+    assert [as_values(t) for t in tracks_of(index)] == [
+        as_values(parse_line(line)) for line in lines
+    ]
+    assert index.manifest.dialect == "mixed"
+    assert build(layout, lines[1:2], "e").manifest.dialect == "early"
+    assert build(layout, lines[2:], "r").manifest.dialect == "raw"
+
+
+@pytest.mark.parametrize("bucket_rows", [7, 16_384])
+def test_scattered_tracks_come_together_in_their_order(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, bucket_rows: int
+) -> None:
+    monkeypatch.setattr(index_regroup, "BUCKET_ROWS", bucket_rows)
+    monkeypatch.setattr(index_writer, "ROW_GROUP_BOXES", 20)
+    monkeypatch.setattr(index_source, "BLOCK_BYTES", 3000)
+    lines = some_lines()
+    random.Random(3).shuffle(lines)
+    index = build(layout, lines)
+    expected: dict[str, list[object]] = {}
+    for line in lines:
+        track = parse_line(line)
+        expected.setdefault(track.video_id, []).append(as_values(track))
+    assert index.video_ids == list(expected)
+    got = {v.video_id: [as_values(t) for t in v.tracks] for v in index.videos()}
+    assert got == expected
+    assert not list(layout.index("meta").glob(".*"))
+
+
+def test_rows_choose_videos_and_read_only_their_groups(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_writer, "ROW_GROUP_BOXES", 40)
+    index = build(layout, some_lines(30, 4))
+    read: list[int] = []
+    original = index._read_group
+    monkeypatch.setattr(
+        index, "_read_group", lambda group, columns: read.append(group) or original(group, columns)
+    )
+    rows = np.array([29, 2, 2, 3])
+    assert [v.video_id for v in index.videos(rows)] == [index.video_ids[r] for r in (2, 3, 29)]
+    assert len(read) <= 3 < index._tracks.num_row_groups
+    assert not list(index.videos(np.zeros(0, dtype=np.int64)))
+    clips = index.clips(rows)
+    assert sorted(set(clips["video_row"].to_pylist())) == [2, 3, 29]
+    assert clips.num_rows == 12
+    with pytest.raises(IndexError):
+        list(index.videos(np.array([30])))
+    shards = [shard_rows(index.costs, rank, 7) for rank in range(7)]
+    names = [t.clip_name for rows in shards for v in index.videos(rows) for t in v.tracks]
+    assert sorted(names) == sorted(t.clip_name for t in tracks_of(index))
+
+
+def test_clips_tell_times_and_labels(layout: Layout) -> None:
+    unsorted = fields_of(1, 1, frame_ts=[3, 1, 2], frame_bboxes=[[1, 2, 3, 4]] * 3)
+    bare = fields_of(1, 2, top10_label_ids=[], top10_label_names=[])
+    table = build(layout, [dump(unsorted), dump(bare)]).clips()
+    assert table["first_ts"].to_pylist()[0] == 1
+    assert table["last_ts"].to_pylist()[0] == 3
+    assert table["label_name"].to_pylist() == ["class-1", None]
+    assert table["label_id"].to_pylist() == [1, None]
+    assert table.column_names[:4] == ["video_row", "video_id", "track_id", "clip_name"]
+
+
+def test_costs_count_overlapping_stretches_once(layout: Layout) -> None:
+    def track(number: int, begin: float, end: float) -> bytes:
+        box = [[1, 2, 3, 4]] * 2
+        return dump(fields_of(1, number, frame_ts=[begin, end], frame_bboxes=box))
+
+    index = build(layout, [track(1, 10, 20), track(2, 15, 30), track(3, 50, 60)])
+    decoded, encoded = 30, 35
+    cost = (
+        decoded * index_writer.DECODE_COST
+        + encoded * index_writer.ENCODE_COST
+        + index_writer.REQUEST_COST
+    )
+    assert index.costs.tolist() == [pytest.approx(cost)]
+    assert index.costs.dtype == np.float64
+
+
+def test_bad_lines_are_listed_with_their_numbers(layout: Layout) -> None:
+    lines = [
+        dump(fields_of(1, 1)),
+        dump(fields_of(1, 2, track_mp4_filename="../../x")),
+        b"",
+        b"not json",
+        dump(fields_of(1, 3, frame_bboxes=[[float("nan"), 1, 2, 3]], frame_ts=[1])),
+        dump(fields_of(1, 4, frame_bboxes=[[1, 1, -2, 3]], frame_ts=[1])),
+        b'{"yid": "00000000001", "track_id": "q", "track_mp4_filename": "q.mp4", '
+        b'"frame_ts": [1e999], "frame_bboxes": [[1,2,3,4]]}',
+        b'{"yid": "00000000001", "track_id": "s", "track_mp4_filename": "s.mp4", '
+        b'"frame_ts": [1,2], "frame_bboxes": [[1,2,3,4],5,6,7,8]}',
+        dump(fields_of(1, 5)),
+    ]
+    index = build(layout, lines)
+    assert [t.track_id[-1] for t in tracks_of(index)] == ["1", "5"]
+    refused = index.refused
+    assert [line.line for line in refused] == [2, 4, 5, 6, 7, 8]
+    assert [line.reason for line in refused] == ["refused-name", *["invalid-track"] * 5]
+    assert refused[0].clip_name == "../../x"
+    assert "NaN" in refused[2].message
+    manifest = index.manifest
+    assert (manifest.lines, manifest.tracks, manifest.refused) == (8, 2, 6)
+
+
+def test_the_first_of_repeated_tracks_stays(layout: Layout) -> None:
+    def track(video: int, track_id: str, clip: str) -> bytes:
+        return dump(fields_of(video, 1, track_id=track_id, track_mp4_filename=clip))
+
+    lines = [
+        track(1, "a", "1.mp4"),
+        track(2, "a", "2.mp4"),
+        track(1, "a", "1.mp4"),  # the same again
+        track(1, "a", "3.mp4"),  # the track id again
+        track(3, "b", "2.mp4"),  # the clip again
+        track(3, "b", "4.mp4"),  # no repeat, since the line before is out
+        track(1, "c", "5.mp4"),
+    ]
+    index = build(layout, lines)
+    assert sorted(t.clip_name for t in tracks_of(index)) == ["1.mp4", "2.mp4", "4.mp4", "5.mp4"]
+    duplicates = index.duplicates()
+    assert duplicates["line"].to_pylist() == [3, 4, 5]
+    assert duplicates["kind"].to_pylist() == ["track", "track", "clip"]
+    manifest = index.manifest
+    assert (manifest.duplicate_tracks, manifest.duplicate_clips) == (2, 1)
+    assert (manifest.lines, manifest.tracks, manifest.videos) == (7, 4, 3)
+    assert index.video_ids == ["00000000001", "00000000002", "00000000003"]
+
+
+NUMBERS = st.one_of(
+    st.integers(-(10**20), 10**20),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.floats(0.1, 2000).map(lambda value: round(value, 2)),
+)
+ODD = st.sampled_from(["[]", "[[1,2,3]]", "[[1,2,3,4],5]", "null", "true", "NaN", '"1"', "[[[1]]]"])
+BOX = st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS).map(list)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.lists(BOX, min_size=1, max_size=3).map(json.dumps), ODD),
+            st.one_of(st.lists(NUMBERS, min_size=1, max_size=3).map(json.dumps), ODD),
+            st.sampled_from(["a/b.mp4", "a.mp4", ".hidden", "../x", "é.mp4", "a b", "-x", ""]),
+            st.sampled_from([", ", ",", " ,\t"]),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_many_lines_at_a_time_give_what_each_gives_alone(
+    items: list[tuple[str, str, str, str]],
+) -> None:
+    rows = Rows()
+    expected, refused = [], []
+    for number, (boxes, times, clip, comma) in enumerate(items, 1):
+        line = (
+            f'{{"yid": "abcdefghijk", "track_id": {number}, '
+            f'"track_mp4_filename": {json.dumps(clip)}, "frame_ts": {times}, '
+            f'"frame_bboxes": {boxes.replace(", ", comma)}}}'
+        ).encode()
+        rows.add(number, line)
+        try:
+            track = parse_line(line)
+            expected.append((number, track.frame_ts.tolist(), track.frame_bboxes[:, 2].tolist()))
+        except LineError as error:
+            refused.append((number, error.reason, error.message))
+    table = rows.table()
+    got = zip(*(table[name].to_pylist() for name in ("line", "frame_ts", "w")), strict=True)
+    assert list(got) == expected
+    assert sorted((r.line, r.reason, r.message) for r in rows.refused) == refused
+    assert rows.names(table)[1] == [str(number) for number, *_ in expected]
+
+
+def nothing_left(layout: Layout, name: str = "meta") -> bool:
+    folder = layout.index(name)
+    return not folder.exists() or not list(folder.iterdir())
+
+
+def test_a_truncated_file_names_the_line(layout: Layout) -> None:
+    lines = [bytes(json.dumps(fields_of(v, 1)), "ascii") for v in range(2000)]
+    path = write(layout, lines)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        DamagedFileError, match=r"meta\.jsonl\.gzip ends too early, in line (\d+)"
+    ) as e:
+        build_index(path, layout, "meta")
+    line = int(str(e.value).split(" line ")[1].split(";")[0])
+    assert 600 < line < 1400
+    assert nothing_left(layout)
+
+
+def test_a_truncated_trailer_is_noticed(layout: Layout) -> None:
+    path = write(layout, some_lines())
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(DamagedFileError, match=r"line 10[01]"):
+        build_index(path, layout, "meta")
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, -6])
+def test_a_flipped_byte_is_noticed(layout: Layout, place: float) -> None:
+    path = write(layout, some_lines(200))
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content)) if place > 0 else int(place)] ^= 0x55
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"line \d+"):
+        build_index(path, layout, "meta")
+    assert nothing_left(layout)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"hello\n", "is no gzip file"),
+        (gzip.compress(b""), "has no lines"),
+        (gzip.compress(b"\n \n"), "has no lines"),
+        (gzip.compress(b"[]\n{}\n"), "no line of .* gives a track, and line 1 says why: .*object"),
+    ],
+)
+def test_what_is_no_metadata_gets_its_own_sentence(
+    layout: Layout, content: bytes, said: str
+) -> None:
+    path = layout.metadata / "meta.jsonl.gzip"
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=said):
+        build_index(path, layout, "meta")
+    assert nothing_left(layout)
+
+
+def test_a_missing_file_is_wrong_use(layout: Layout) -> None:
+    with pytest.raises(UsageError, match="cannot read the metadata file"):
+        build_index(layout.metadata / "none.gz", layout, "meta")
+
+
+def test_two_gzip_members_are_one_file(layout: Layout) -> None:
+    path = layout.metadata / "meta.jsonl.gzip"
+    lines = some_lines(2, 2)
+    path.write_bytes(b"".join(gzip.compress(line + b"\n") for line in lines))
+    assert build_index(path, layout, "meta").manifest.tracks == 4
+
+
+def test_an_endless_line_costs_only_itself(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_source, "MAX_LINE_BYTES", 5000)
+    monkeypatch.setattr("trackverse_cli.metadata.MAX_LINE_BYTES", 5000)
+    monkeypatch.setattr(index_source, "BLOCK_BYTES", 2000)
+    lines = [dump(fields_of(1, 1)), b"x" * 50_000, dump(fields_of(1, 2))]
+    index = build(layout, lines)
+    assert index.manifest.tracks == 2
+    assert [line.line for line in index.refused] == [2]
+
+
+def test_an_outdated_index_is_named_and_a_touched_file_is_not(layout: Layout) -> None:
+    build(layout, some_lines(2))
+    path = layout.metadata / "meta.jsonl.gzip"
+    os.utime(path, (1, 1))
+    open_index(layout, "meta")
+    write(layout, some_lines(3))
+    with pytest.raises(IndexUnusableError, match="trackverse fetch-meta meta"):
+        open_index(layout, "meta")
+    path.unlink()
+    assert open_index(layout, "meta").manifest.videos == 2
+
+
+def test_an_unusable_index_names_the_way_out(layout: Layout) -> None:
+    with pytest.raises(IndexUnusableError, match=r"no index.*trackverse fetch-meta meta"):
+        open_index(layout, "meta")
+    index = build(layout, some_lines(2))
+    manifest = index.path / "index.json"
+    content = manifest.read_text()
+    manifest.write_text(content.replace('"schema": 1', '"schema": 99'))
+    with pytest.raises(IndexUnusableError, match=r"schema 99.*trackverse fetch-meta meta"):
+        open_index(layout, "meta")
+    manifest.write_text("{")
+    with pytest.raises(IndexUnusableError, match=r"cannot be read.*fetch-meta meta"):
+        open_index(layout, "meta")
+    manifest.write_text(content)
+    (index.path / index.manifest.files["tracks"]).unlink()
+    with pytest.raises(IndexUnusableError, match=r"lacks a file.*fetch-meta meta"):
+        open_index(layout, "meta")
+
+
+def test_an_open_index_outlives_its_successor(layout: Layout) -> None:
+    old = build(layout, some_lines(2))
+    new = build(layout, some_lines(3))
+    assert len(tracks_of(old)) == 10
+    assert len(tracks_of(new)) == 15
+    assert len(list(new.path.iterdir())) == 5
+
+
+KILLED = """
+    import os, pathlib, sys
+    from trackverse_cli import files, index_build
+    from trackverse_cli.layout import Layout
+
+    point, root, source = sys.argv[1:]
+
+    def die(*_args, **_kwargs):
+        os.kill(os.getpid(), 9)
+
+    if point == "manifest":
+        index_build.atomic_write_bytes = die
+    elif point == "rename":
+        pathlib.Path.replace = die
+    elif point == "tables":
+        index_build._publish = die
+    elif point == "sweep":
+        calls = []
+        original = index_build.sweep
+        index_build.sweep = lambda folder: die() if calls else calls.append(original(folder))
+    else:
+        index_build.scan_file = die
+    index_build.build_index(pathlib.Path(source), Layout(pathlib.Path(root)), "meta")
+"""
+
+
+def test_a_killed_build_leaves_the_old_index(layout: Layout) -> None:
+    old = build(layout, some_lines(2))
+    new = layout.root / "new.jsonl.gz"
+    new.write_bytes(gzip.compress(b"\n".join(some_lines(3))))
+    for point in ("scan", "tables", "manifest", "rename"):
+        script = [sys.executable, "-c", textwrap.dedent(KILLED), point, layout.root, new]
+        assert subprocess.run(script, check=False).returncode == -9
+        assert open_index(layout, "meta").manifest == old.manifest
+        assert len(tracks_of(open_index(layout, "meta"))) == 10
+    assert len(list(layout.index("meta").iterdir())) > 5
+    build(layout, some_lines(4))
+    assert len(list(layout.index("meta").iterdir())) == 5
+    assert open_index(layout, "meta").manifest.videos == 4
+
+
+def test_a_name_that_is_no_plain_component_is_refused(layout: Layout) -> None:
+    path = write(layout, some_lines(1))
+    for name in ("", "..", "a/b", ".x", "-x", "a\nb"):
+        with pytest.raises(UsageError, match="cannot name an index"):
+            build_index(path, layout, name)
+
+
+def test_metadata_is_found_by_every_name(layout: Layout, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="trackverse fetch-meta"):
+        resolve_metadata(layout, "")
+    path = write(layout, some_lines(1), "one")
+    assert resolve_metadata(layout, "82K-CB100") == "TrackVerseLVIS-CB100-82K"
+    assert resolve_metadata(layout, "one") == "one"
+    assert resolve_metadata(layout, "one.jsonl.gzip") == "one"
+    assert resolve_metadata(layout, str(path)) == "one"
+    build_index(path, layout, "one")
+    assert resolve_metadata(layout, "") == "one"
+    path.unlink()
+    assert resolve_metadata(layout, "one") == "one"
+    assert resolve_metadata(layout, "one.jsonl.gzip") == "one"
+    build(layout, some_lines(1), "two")
+    with pytest.raises(UsageError, match=r"several.*one, two"):
+        resolve_metadata(layout, "")
+    with pytest.raises(UsageError, match="did you mean two"):
+        resolve_metadata(layout, "tow")
+    with pytest.raises(UsageError, match="known are one, two"):
+        resolve_metadata(layout, "quite-else")
+    with pytest.raises(UsageError, match="without boxes"):
+        resolve_metadata(layout, "validation")
+    with pytest.raises(UsageError, match="not released"):
+        resolve_metadata(layout, "full")
