@@ -107,3 +107,8 @@ def test_one_percent_of_another_shape_is_rounding() -> None:
 
 def test_a_box_partly_outside_is_moved_in() -> None:
     assert first_box(plan_of([track("a", (-30, 60, 300, 300))], (1280, 720))) == [0, 60, 300, 300]
+
+
+def test_a_box_a_little_outside_a_small_video_does_not_enlarge_it() -> None:
+    plan = plan_of([track("a", (-30, -20, 150, 150)), track("b", (560, 300, 100, 80))], (640, 360))
+    assert first_box(plan) == [0, 0, 150, 150]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trackverse_cli.config import Config
 
 _WITH_VALUE = ("--config", "--root", "--meta")
+_JOINED = tuple(f"{name}=" for name in _WITH_VALUE)
 _FLAGS = ("--verbose", "--quiet", "--version")
 _SHORT_FLAGS = re.compile("-[vq]+")
 
@@ -83,9 +84,7 @@ def _globals_first(args: list[str]) -> list[str]:
             if value is None:
                 return [*first, word]  # so that what is missing is named, not the command
             first += [word, value]
-        elif word in _FLAGS or _SHORT_FLAGS.fullmatch(word):
-            first.append(word)
-        elif word.startswith(tuple(f"{name}=" for name in _WITH_VALUE)):
+        elif word in _FLAGS or _SHORT_FLAGS.fullmatch(word) or word.startswith(_JOINED):
             first.append(word)
         else:
             rest.append(word)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from trackverse_cli.errors import ConfigError
 from trackverse_cli.layout import Layout
-from trackverse_cli.settings import Settings
+from trackverse_cli.settings import Settings, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,24 +80,42 @@ def load_config(
     environ = os.environ if environ is None else environ
     tree: Tree = {}
     origins: dict[str, str] = {}
-    layers = [(_environment(environ), None), (dict(flags), None)]
-    root = flags.get("dataset.root") or environ.get(ROOT_VARIABLE)
+    variables = _environment(environ)
+    root = flags.get("dataset.root") or variables.get("dataset.root")
     path = file or _find(Path(root) if root else None)
     if path is not None:
-        content = _read(path)
-        for dotted, value in _leaves(content):
-            _put(tree, dotted, value, str(path))
-            origins[".".join(dotted)] = str(path)
+        for dotted, value in _leaves(_read(path)):
+            _put(tree, origins, dotted, value, str(path))
         _absolute_paths(tree, path.absolute().parent)
-    for values, _ in layers:
-        for key, value in values.items():
-            dotted = tuple(key.split("."))
-            source = _variable_of(key, environ) if values is layers[0][0] else f"flag {_flag(key)}"
-            _put(tree, dotted, value, source)
-            origins[key] = source
-        _absolute_paths(tree, Path.cwd())
+    for key, value in variables.items():
+        _put(tree, origins, tuple(key.split(".")), value, _variable_of(key, environ))
+    for key, value in flags.items():
+        _put(tree, origins, tuple(key.split(".")), value, f"flag {_flag(key)}")
+    _absolute_paths(tree, Path.cwd())
     settings = validate(Settings, tree, origins, "")
+    _check_plugin_tables(settings, origins)
     return Config(settings, origins, path)
+
+
+def _check_plugin_tables(settings: Settings, origins: Mapping[str, str]) -> None:
+    """Refuse a table of a plugin that is not there, and a key that its plugin does not know."""
+    if not (settings.executor or settings.decoder):
+        return
+    from trackverse_cli.plugins import find_plugins
+
+    for kind, tables in (("executor", settings.executor), ("decoder", settings.decoder)):
+        for name, table in tables.items():
+            found = [f for f in find_plugins() if f.name == name and f.kind in (kind, None)]
+            for one in found:
+                if one.plugin is not None:
+                    validate(one.plugin.settings, table, origins, f"{kind}.{name}")
+            if not found:
+                known = sorted({f.name for f in find_plugins() if f.kind == kind})
+                dotted = f"{kind}.{name}"
+                raise ConfigError(
+                    f"{_source(dotted, origins)}: [{dotted}] is the table of no {kind} that is "
+                    f"installed; {_hint(name, known)}"
+                )
 
 
 def validate(model: type[M], tree: Mapping[str, Any], origins: Mapping[str, str], prefix: str) -> M:
@@ -112,7 +131,7 @@ def validate(model: type[M], tree: Mapping[str, Any], origins: Mapping[str, str]
         ConfigError: the first thing that is wrong.
     """
     try:
-        return model.model_validate(tree)
+        return model.model_validate(_without_unset(model, tree))
     except ValidationError as error:
         raise ConfigError(_sentence(error.errors()[0], model, origins, prefix)) from None
 
@@ -122,18 +141,49 @@ def _sentence(
 ) -> str:
     loc = tuple(str(part) for part in problem["loc"])
     dotted = ".".join((*((prefix,) if prefix else ()), *loc))
-    source = origins.get(dotted) or next(
-        (origin for key, origin in origins.items() if key.startswith(dotted + ".")), "configuration"
-    )
+    source = _source(dotted, origins)
     shown = f"[{'.'.join(dotted.split('.')[:-1])}] {dotted.split('.')[-1]}".removeprefix("[] ")
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(model, loc[:-1])
-        near = difflib.get_close_matches(loc[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
-        return f"{source}: unknown key {shown}; {hint}"
+        return f"{source}: unknown key {shown}; {_hint(loc[-1], _known_keys(model, loc[:-1]))}"
     message = problem["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    return f"{source}: {shown} = {problem['input']!r}: {message}"
+    given = "" if problem["type"] == "missing" else f" = {masked(problem['input'])!r}"
+    return f"{source}: {shown}{given}: {message}"
+
+
+def _source(dotted: str, origins: Mapping[str, str]) -> str:
+    below = (origin for key, origin in origins.items() if key.startswith(dotted + "."))
+    return origins.get(dotted) or next(below, "configuration")
+
+
+def _hint(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+
+
+def masked(value: Any) -> Any:
+    """Return `value` with `***` for every password in a URL, in lists and tables too."""
+    if isinstance(value, str):
+        return re.sub(r"(://[^/@\s:]*:)[^/\s]*@", r"\1***@", value)
+    if isinstance(value, list):
+        return [masked(one) for one in value]
+    if isinstance(value, dict):
+        return {key: masked(one) for key, one in value.items()}
+    return value
+
+
+def _without_unset(model: type[BaseModel], tree: Mapping[str, Any]) -> Tree:
+    """Return `tree` with None for each empty text whose key may be unset: TOML has no null."""
+    named = {field.alias or name: field for name, field in model.model_fields.items()}
+    result: Tree = {}
+    for key, value in tree.items():
+        kind = named[key].annotation if key in named else None
+        if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            value = _without_unset(kind, value)
+        elif value == "" and type(None) in get_args(kind):
+            value = None
+        result[key] = value
+    return result
 
 
 def _known_keys(model: type[BaseModel], loc: tuple[str, ...]) -> list[str]:
@@ -158,7 +208,7 @@ def _find(root: Path | None) -> Path | None:
 
 def _read(path: Path) -> Tree:
     try:
-        return tomli.loads(path.read_text(encoding="utf-8"))
+        return tomli.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(
             f"cannot read the configuration {path}: {error.strerror}; write one with "
@@ -176,13 +226,22 @@ def _leaves(tree: Tree, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
             yield (*above, key), value
 
 
-def _put(tree: Tree, dotted: tuple[str, ...], value: Any, source: str) -> None:
-    for part in dotted[:-1]:
+def _put(
+    tree: Tree, origins: dict[str, str], dotted: tuple[str, ...], value: Any, source: str
+) -> None:
+    for depth, part in enumerate(dotted[:-1], 1):
         below = tree.setdefault(part, {})
         if not isinstance(below, dict):
-            raise ConfigError(f"{source}: [{part}] must be a table, not {below!r}")
+            above = ".".join(dotted[:depth])
+            raise ConfigError(
+                f"{origins.get(above, source)}: {above} = {masked(below)!r}: should be a table"
+            )
         tree = below
     tree[dotted[-1]] = value
+    key = ".".join(dotted)
+    for replaced in [old for old in origins if old.startswith(key + ".")]:
+        del origins[replaced]
+    origins[key] = source
 
 
 def _absolute_paths(tree: Tree, base: Path) -> None:
@@ -192,7 +251,10 @@ def _absolute_paths(tree: Tree, base: Path) -> None:
             continue
         value = table.get(key)
         if isinstance(value, (str, Path)) and str(value):
-            table[key] = base / Path(value).expanduser()
+            try:
+                table[key] = base / Path(value).expanduser()
+            except RuntimeError:  # ~somebody whom this machine does not know
+                table[key] = base / value
 
 
 def _environment(environ: Mapping[str, str]) -> Tree:
@@ -208,13 +270,15 @@ def _environment(environ: Mapping[str, str]) -> Tree:
 
 def _dotted(name: str) -> list[str]:
     parts = name.removeprefix(_PREFIX).lower().split("__")
-    if len(parts) == 3 and parts[0] == "submit":
+    if parts[0] == "submit" and parts[1].replace("_", "-") in get_args(Stage):
         parts[1] = parts[1].replace("_", "-")
     return parts
 
 
 def _value(dotted: list[str], text: str) -> Any:
-    """Read a table or list as TOML, and so a plugin's values; the model converts the rest."""
+    """Read a table or list as TOML, and what goes to yt-dlp; the models convert the rest."""
+    if dotted[0] in ("executor", "decoder") and text.lstrip()[:1] not in ("{", "["):
+        return text  # a plugin's `12:00:00` is no time of day, and its `007` no number
     kind: Any = Settings
     for part in dotted:
         fields = getattr(kind, "model_fields", {})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from trackverse_cli.config import masked
 from trackverse_cli.errors import UsageError
 from trackverse_cli.files import atomic_write_bytes
 from trackverse_cli.plugins import find_plugins
@@ -26,14 +26,24 @@ _HEAD = """\
 # `trackverse config` shows what is in force and where each value came from.
 """
 
+_SECRETS = ("password", "passwd", "token", "secret")
+
 
 def values_with_origins(config: Config) -> list[tuple[str, Any, str]]:
-    """Return (dotted key, value, origin) of every setting; passwords in URLs are masked."""
+    """Return (dotted key, value, origin) of every setting; passwords are masked."""
     rows = []
     for key, value in _flat(config.settings.model_dump(mode="json", by_alias=True)):
-        origin = config.origins.get(key, "default")
-        rows.append((key, _masked(value), origin))
+        origin = _origin(key, config)
+        secret = any(word in key for word in _SECRETS) and value
+        rows.append((key, "***" if secret else masked(value), origin))
     return rows
+
+
+def _origin(key: str, config: Config) -> str:
+    """Return where a value came from; a table that was set as a whole speaks for its keys."""
+    parts = key.split(".")
+    tables = (".".join(parts[:depth]) for depth in range(len(parts), 0, -1))
+    return next((config.origins[one] for one in tables if one in config.origins), "default")
 
 
 def _flat(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -42,12 +52,6 @@ def _flat(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{above}{key}.")
         elif value != {}:
             yield above + key, value
-
-
-def _masked(value: Any) -> Any:
-    return (
-        re.sub(r"(://[^/@\s:]*:)[^/@\s]*@", r"\1***@", value) if isinstance(value, str) else value
-    )
 
 
 def example_text(root: Path | None = None) -> str:
@@ -73,7 +77,7 @@ def _table(name: str, model: type[BaseModel], root: Path | None) -> list[str]:
             continue
         lines.append(f"# {field.description}")
         if (name, key) == ("dataset", "root"):
-            lines.append(f"root = {json.dumps(str(root or '/path/to/trackverse'))}")
+            lines.append(f"root = {_toml(str(root or '/path/to/trackverse'))}")
         else:
             lines.append(f"#{key} = {_toml(field.get_default(call_default_factory=True))}")
     return ["\n".join(lines) + "\n", *below]
@@ -84,7 +88,8 @@ def _toml(value: Any) -> str:
         return '""  # not set'
     if isinstance(value, dict):
         return "{}"
-    return json.dumps(value)
+    # JSON's escapes are TOML's, but for those of characters beyond U+FFFF and for U+007F.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def write_example(path: Path, root: Path | None) -> None:
@@ -97,5 +102,7 @@ def write_example(path: Path, root: Path | None) -> None:
         raise UsageError(f"{path} is there already; name another file, or move it away first")
     try:
         atomic_write_bytes(path, example_text(root.absolute() if root else None).encode())
+    except UnicodeEncodeError:
+        raise UsageError(f"{root} is not valid UTF-8 and cannot stand in a TOML file") from None
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; name another file") from error

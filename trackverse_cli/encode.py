@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -153,10 +154,10 @@ class ClipWriter:
 
     def abort(self) -> None:
         """Let go of the file, whatever state it is in; the caller removes it."""
-        try:
-            self._container.close()
-        except (av.error.FFmpegError, OSError):
-            return
+        # The first close may fail while it writes what is left; the second one lets go.
+        for _ in range(2):
+            with suppress(av.error.FFmpegError, OSError):
+                self._container.close()
 
 
 def _options(codec: str, settings: EncodeSettings) -> dict[str, str]:

@@ -22,8 +22,8 @@ Size = tuple[int, int]
 
 LONG_SIDE, SHORT_SIDE = 1280, 720
 ASPECT_TOLERANCE = 0.01
-OVERHANG = 0.05
-"""How far, as a share of the frame, a box may reach over its edge and still fit."""
+OVERHANG = 0.1
+"""How far, as a share of the frame, a tracker may let a box reach over its edge."""
 
 
 def annotated_size(source: Size) -> Size:
@@ -75,7 +75,8 @@ def _infer(tracks: Sequence[Track], file_size: Size, source_size: Size | None) -
     itself, fitted = annotated_size(file_size), _fitted(file_size)
     if itself == fitted:
         return fitted
-    # The file may be all there is, or a small copy. Boxes that would be wrong for both say nothing.
+    # The file may be all there is, or a small copy: boxes that reach far over its right or lower
+    # edge tell. Those that would be wrong for both say nothing.
     telling = [track for track in tracks if _centred_in(track, fitted)]
     return itself if all(_reaches_over(track, itself) <= OVERHANG for track in telling) else fitted
 
@@ -108,9 +109,12 @@ def _extent(track: Track) -> tuple[float, float, float, float]:
 
 
 def _reaches_over(track: Track, size: Size) -> float:
-    left, top, right, bottom = _extent(track)
-    width, height = size
-    return max(-left / width, -top / height, right / width - 1, bottom / height - 1)
+    """Return how far boxes reach over the right or lower edge, as a share of the frame.
+
+    Boxes over the other two edges say nothing of the scale.
+    """
+    _, _, right, bottom = _extent(track)
+    return max(right / size[0], bottom / size[1]) - 1
 
 
 def _centred_in(track: Track, size: Size) -> bool:

@@ -67,32 +67,50 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint, number: int) -> list
         module = point.load()
         # Keys of two distributions may be equal; pluggy would drop the second without a word.
         manager.register(module, name=f"{number}:{point.name}")
-        offered = _offered(manager, module)
-    except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything at all
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger may raise anything at all
         return [Found(None, point.name, "", source, None, f"does not load: {_told(error)}")]
-    if not offered:
-        return [Found(None, point.name, "", source, None, "offers neither executor nor decoder")]
-    return [_found(plugin, source) for plugin in offered]
+    found = [
+        *_offered(manager, module, "executor", point.name, source),
+        *_offered(manager, module, "decoder", point.name, source),
+    ]
+    nothing = Found(None, point.name, "", source, None, "offers neither executor nor decoder")
+    return found or [nothing]
 
 
-def _offered(manager: pluggy.PluginManager, module: object) -> list[Any]:
+def _offered(
+    manager: pluggy.PluginManager, module: object, kind: Kind, key: str, source: str
+) -> list[Found]:
+    """Call one hook of one module alone; if it raises, its other hook still counts."""
     others = [plugin for plugin in manager.get_plugins() if plugin is not module]
-    offered: list[Any] = []
-    for hook in ("trackverse_register_executor", "trackverse_register_decoder"):
-        offered += manager.subset_hook_caller(hook, remove_plugins=others)()
-    return offered
+    hook = manager.subset_hook_caller(f"trackverse_register_{kind}", remove_plugins=others)
+    try:
+        return [_found(plugin, kind, key, source) for plugin in hook()]
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+        return [Found(kind, key, "", source, None, f"does not register: {_told(error)}")]
 
 
-def _found(plugin: Any, source: str) -> Found:
-    if not isinstance(plugin, ExecutorPlugin | DecoderPlugin):
-        told = f"registered {type(plugin).__name__}, not an ExecutorPlugin or DecoderPlugin"
-        return Found(None, str(getattr(plugin, "name", "?")), "", source, None, told)
-    kind: Kind = "executor" if isinstance(plugin, ExecutorPlugin) else "decoder"
+def _found(plugin: Any, kind: Kind, key: str, source: str) -> Found:
+    wrong = _wrong_with(plugin, kind)
+    if wrong:
+        return Found(kind, key, "", source, None, wrong)
     try:
         problem = plugin.unavailable()
-    except Exception as error:  # noqa: BLE001 - as above
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
         problem = f"cannot say whether it is usable: {_told(error)}"
-    return Found(kind, plugin.name, plugin.summary, source, plugin, problem)
+    return Found(kind, plugin.name, plugin.summary, source, plugin, str(problem or "") or None)
+
+
+def _wrong_with(plugin: Any, kind: Kind) -> str | None:
+    from pydantic import BaseModel
+
+    expected = ExecutorPlugin if kind == "executor" else DecoderPlugin
+    if not isinstance(plugin, expected):
+        return f"registered {type(plugin).__name__}, not {expected.__name__}"
+    if not (isinstance(plugin.name, str) and plugin.name and isinstance(plugin.summary, str)):
+        return f"its name {plugin.name!r} or summary {plugin.summary!r} is no text"
+    if not (isinstance(plugin.settings, type) and issubclass(plugin.settings, BaseModel)):
+        return f"its settings {plugin.settings!r} are no pydantic model"
+    return None
 
 
 def _with_duplicates(found: list[Found]) -> list[Found]:
@@ -108,7 +126,8 @@ def _marked(one: Found, others: list[Found]) -> Found:
 
 
 def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def choose_executor(name: str) -> ExecutorPlugin:
@@ -132,7 +151,7 @@ def choose_decoder(name: str) -> DecoderPlugin:
 
 def _choose(kind: Kind, name: str) -> ExecutorPlugin | DecoderPlugin:
     named = [f for f in find_plugins() if f.name == name and f.kind in (kind, None)]
-    usable = [f for f in named if f.kind == kind]
+    usable = [f for f in named if f.plugin is not None]
     if len(usable) > 1:
         sources = " and ".join(f.source for f in usable)
         raise UsageError(f"{kind} '{name}' is offered by {sources}; uninstall one of them")

@@ -32,10 +32,13 @@ def show(ctx: typer.Context, as_json: AsJson = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("key", "value", "from", box=None)
+    table = Table(box=None)
+    table.add_column("key", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("from", overflow="fold")
     for key, value, origin in rows:
-        table.add_row(key, str(value), origin)
-    Console().print(table)
+        table.add_row(key, "" if value is None else str(value), origin)
+    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 def init(

@@ -23,9 +23,13 @@ def plugins(as_json: AsJson = False) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("kind", "name", "state", "from", "what it does", box=None)
     for one in found:
-        state = "[green]usable" if one.problem is None else "[red]not usable"
-        table.add_row(one.kind or "?", one.name, state, one.source, one.problem or one.summary)
-    Console().print(table)
+        usable = one.problem is None
+        state = Text("usable" if usable else "not usable", style="green" if usable else "red")
+        told = one.summary if one.problem is None else one.problem
+        table.add_row(one.kind or "?", one.name, state, one.source, told)
+    # A stranger's words are no markup.
+    Console(markup=False, emoji=False, highlight=False).print(table)
