@@ -18,8 +18,7 @@ import pytest
 
 from tests.services.media import times_of, write_video
 from tests.services.web import HostileServer
-from trackverse_cli import download_options
-from trackverse_cli.download import ATTEMPTS, DownloadedVideo, Downloader, DownloadError
+from trackverse_cli.download import ATTEMPTS, DownloadedVideo, Downloader, DownloadError, options
 from trackverse_cli.errors import (
     ConfigError,
     LacksError,
@@ -70,7 +69,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("YTDLP_NO_PLUGINS", "1")
         patch.setenv("DENO_DIR", str(folder / "deno"))
-        patch.setattr(download_options.tempfile, "gettempdir", lambda: str(folder))
+        patch.setattr(options.tempfile, "gettempdir", lambda: str(folder))
         yield folder
 
 
@@ -522,7 +521,7 @@ def test_no_room_for_the_finished_file(
     def full(temporary: Path, target: Path) -> None:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
-    monkeypatch.setattr("trackverse_cli.download_place.publish", full)
+    monkeypatch.setattr("trackverse_cli.download.place.publish", full)
     bench.server.serve(bench.name, source)
     with pytest.raises(TryLaterError, match="quota"):
         bench.fetch()
@@ -618,12 +617,12 @@ def test_the_proxy_is_used_and_its_password_is_not_said(bench: Bench) -> None:
 
 
 def test_the_node_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download_options.tempfile, "gettempdir", lambda: str(tmp_path))
-    folder = download_options.node_folder()
-    assert download_options.node_folder() == folder
+    monkeypatch.setattr(options.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = options.node_folder()
+    assert options.node_folder() == folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     folder.chmod(0o777)
-    assert download_options.node_folder() != folder
+    assert options.node_folder() != folder
 
 
 def test_importing_does_not_load_the_downloader() -> None:

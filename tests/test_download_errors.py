@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trackverse_cli.download_check import durations_agree
-from trackverse_cli.download_errors import RESUMABLE, classify, clean_message, retry_after
-from trackverse_cli.download_info import check_info, largest_size, whole_length
-from trackverse_cli.download_options import is_youtube
-from trackverse_cli.download_patience import LONGEST_WAIT_SECONDS, backoff_seconds
-from trackverse_cli.download_storage import storage_error, storage_problem
+from trackverse_cli.download.check import durations_agree
+from trackverse_cli.download.errors import RESUMABLE, classify, clean_message, retry_after
+from trackverse_cli.download.info import check_info, largest_size, whole_length
+from trackverse_cli.download.options import is_youtube
+from trackverse_cli.download.patience import LONGEST_WAIT_SECONDS, backoff_seconds
+from trackverse_cli.download.storage import storage_error, storage_problem
 from trackverse_cli.errors import LacksError, TryLaterError
 from trackverse_cli.reasons import MEANING
 

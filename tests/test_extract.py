@@ -16,7 +16,7 @@ from trackverse_cli import plugins
 from trackverse_cli.boxes import plan_crop
 from trackverse_cli.clips import CutSettings
 from trackverse_cli.errors import StoppedError
-from trackverse_cli.extract import Cutter, CutOutcome, PartlyCutError
+from trackverse_cli.extract import CutOutcome, Cutter, PartlyCutError
 from trackverse_cli.layout import Layout
 from trackverse_cli.metadata import Track
 from trackverse_cli.recipe import recipe_id

@@ -14,11 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trackverse_cli import index_regroup, index_source, index_writer
 from trackverse_cli.errors import DamagedFileError, IndexUnusableError, UsageError
-from trackverse_cli.index import Index, open_index, resolve_metadata
-from trackverse_cli.index_build import build_index
-from trackverse_cli.index_rows import Rows
+from trackverse_cli.index import Index, open_index, regroup, resolve_metadata, source, writer
+from trackverse_cli.index.build import build_index
+from trackverse_cli.index.rows import Rows
 from trackverse_cli.layout import Layout
 from trackverse_cli.metadata import LineError, Track, parse_line
 from trackverse_cli.shards import shard_rows
@@ -134,9 +133,9 @@ def test_all_dialects_may_stand_in_one_file(layout: Layout) -> None:
 def test_scattered_tracks_come_together_in_their_order(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, bucket_rows: int
 ) -> None:
-    monkeypatch.setattr(index_regroup, "BUCKET_ROWS", bucket_rows)
-    monkeypatch.setattr(index_writer, "ROW_GROUP_BOXES", 20)
-    monkeypatch.setattr(index_source, "BLOCK_BYTES", 3000)
+    monkeypatch.setattr(regroup, "BUCKET_ROWS", bucket_rows)
+    monkeypatch.setattr(writer, "ROW_GROUP_BOXES", 20)
+    monkeypatch.setattr(source, "BLOCK_BYTES", 3000)
     lines = some_lines()
     random.Random(3).shuffle(lines)
     index = build(layout, lines)
@@ -153,7 +152,7 @@ def test_scattered_tracks_come_together_in_their_order(
 def test_rows_choose_videos_and_read_only_their_groups(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_writer, "ROW_GROUP_BOXES", 40)
+    monkeypatch.setattr(writer, "ROW_GROUP_BOXES", 40)
     index = build(layout, some_lines(30, 4))
     read: list[int] = []
     original = index._read_group
@@ -192,11 +191,7 @@ def test_costs_count_overlapping_stretches_once(layout: Layout) -> None:
 
     index = build(layout, [track(1, 10, 20), track(2, 15, 30), track(3, 50, 60)])
     decoded, encoded = 30, 35
-    cost = (
-        decoded * index_writer.DECODE_COST
-        + encoded * index_writer.ENCODE_COST
-        + index_writer.REQUEST_COST
-    )
+    cost = decoded * writer.DECODE_COST + encoded * writer.ENCODE_COST + writer.REQUEST_COST
     assert index.costs.tolist() == [pytest.approx(cost)]
     assert index.costs.dtype == np.float64
 
@@ -366,9 +361,9 @@ def test_two_gzip_members_are_one_file(layout: Layout) -> None:
 
 
 def test_an_endless_line_costs_only_itself(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_source, "MAX_LINE_BYTES", 5000)
+    monkeypatch.setattr(source, "MAX_LINE_BYTES", 5000)
     monkeypatch.setattr("trackverse_cli.metadata.MAX_LINE_BYTES", 5000)
-    monkeypatch.setattr(index_source, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(source, "BLOCK_BYTES", 2000)
     lines = [dump(fields_of(1, 1)), b"x" * 50_000, dump(fields_of(1, 2))]
     index = build(layout, lines)
     assert index.manifest.tracks == 2
@@ -415,7 +410,8 @@ def test_an_open_index_outlives_its_successor(layout: Layout) -> None:
 
 KILLED = """
     import os, pathlib, sys
-    from trackverse_cli import files, index_build
+    from trackverse_cli import files
+    from trackverse_cli.index import build
     from trackverse_cli.layout import Layout
 
     point, root, source = sys.argv[1:]
@@ -424,18 +420,18 @@ KILLED = """
         os.kill(os.getpid(), 9)
 
     if point == "manifest":
-        index_build.atomic_write_bytes = die
+        build.atomic_write_bytes = die
     elif point == "rename":
         pathlib.Path.replace = die
     elif point == "tables":
-        index_build._publish = die
+        build._publish = die
     elif point == "sweep":
         calls = []
-        original = index_build.sweep
-        index_build.sweep = lambda folder: die() if calls else calls.append(original(folder))
+        original = build.sweep
+        build.sweep = lambda folder: die() if calls else calls.append(original(folder))
     else:
-        index_build.scan_file = die
-    index_build.build_index(pathlib.Path(source), Layout(pathlib.Path(root)), "meta")
+        build.scan_file = die
+    build.build_index(pathlib.Path(source), Layout(pathlib.Path(root)), "meta")
 """
 
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from trackverse_cli.interfaces import Executor, Job, Task, TaskState
@@ -19,6 +20,8 @@ from trackverse_cli.testing import ExecutorContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from tests.project import Project
 
@@ -199,14 +202,18 @@ time.sleep(60)
     until(lambda: not any(alive(pid) for pid in found), 5)
 
 
+def still(at: float, width: int, height: int) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), 90, np.uint8)
+
+
 @linux
 @pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "submitter-only"])
 def test_ctrl_c_on_submit_ends_every_rank(project: Project, whole_group: bool) -> None:
     for number in range(2):
         video_id = f"abcdefghij{number}"
-        project.video(video_id, frames=1500, size=(640, 360), options={"preset": "ultrafast"})
-        for _ in range(4):
-            project.track(video_id, 0.5, 59.0)
+        project.video(video_id, frames=300, draw=still)
+        for _ in range(24):
+            project.track(video_id, 0.5, 11.0)
     project.fetch()
     project.env["TRACKVERSE_EXECUTOR__LOCAL__SLOTS"] = "2"
     project.env["TRACKVERSE_ENCODE__PRESET"] = "veryslow"

@@ -18,14 +18,14 @@ from trackverse_cli.errors import (
     UsageError,
 )
 from trackverse_cli.files import checksum, make_folder, publish, require_writable
-from trackverse_cli.index_names import GZIP_SUFFIXES, index_name_of
+from trackverse_cli.index.names import GZIP_SUFFIXES, index_name_of
 from trackverse_cli.subsets import Subset, fetchable, find_subset, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trackverse_cli.index import Index
-    from trackverse_cli.index_rows import RefusedLine
+    from trackverse_cli.index.rows import RefusedLine
     from trackverse_cli.layout import Layout
 
     Progress = Callable[[int, int], None]
@@ -196,7 +196,7 @@ def _settle(
         index = _index_of(came, layout, name) if came == target else None
         unchanged = index is not None
         if index is None:
-            from trackverse_cli.index_build import build_index
+            from trackverse_cli.index.build import build_index
 
             index = build_index(came, layout, name, progress=progress, metadata_file=target)
         if came != target:
@@ -219,7 +219,7 @@ def _settle(
 
 
 def _check_only(came: Path, target: Path, name: str, progress: Progress | None) -> FetchResult:
-    from trackverse_cli.index_scan import scan_file
+    from trackverse_cli.index.scan import scan_file
 
     tracks = 0
 

@@ -60,11 +60,10 @@ def _print_subsets(as_json: bool) -> None:
     from trackverse_cli.subsets import SUBSETS
 
     if as_json:
-        print_json(
-            {"subsets": [{"name": s.name, "tracks": s.tracks, "file": s.file} for s in SUBSETS]}
-        )
+        rows = [{"name": s.name, "tracks": s.tracks, "file": s.file} for s in SUBSETS]
+        print_json({"schema": 1, "subsets": rows})
         return
     table = Table("subset", "tracks", "file", box=None)
-    for subset in SUBSETS.values():
-        table.add_row(subset.name, f"{subset.tracks:,}", subset.file or "not released")
+    for subset in SUBSETS:
+        table.add_row(subset.name, f"{subset.tracks:,}", subset.file or subset.note)
     Console().print(table)

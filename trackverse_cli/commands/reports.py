@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from trackverse_cli.commands.options import print_json
+
 if TYPE_CHECKING:
     from trackverse_cli.audit import Audit, Tally
     from trackverse_cli.config import Config

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trackverse_cli.errors import IndexUnusableError
-from trackverse_cli.index_schema import SCHEMA_VERSION
+from trackverse_cli.index.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path

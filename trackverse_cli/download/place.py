@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trackverse_cli.download_check import check_video, remux_to_mp4
-from trackverse_cli.download_info import largest_size
+from trackverse_cli.download.check import check_video, remux_to_mp4
+from trackverse_cli.download.info import largest_size
 from trackverse_cli.files import checksum, make_folder, publish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trackverse_cli.download_info import Info
+    from trackverse_cli.download.info import Info
     from trackverse_cli.layout import Layout
 
 

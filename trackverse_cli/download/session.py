@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from trackverse_cli.download_errors import http_status, retry_after
-from trackverse_cli.download_info import check_address, whole_length
+from trackverse_cli.download.errors import http_status, retry_after
+from trackverse_cli.download.info import check_address, whole_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from trackverse_cli.index_manifest import read_manifest
+from trackverse_cli.index.manifest import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from trackverse_cli.index_schema import make_table, table_of_tracks, track_schema
+from trackverse_cli.index.schema import make_table, table_of_tracks, track_schema
 from trackverse_cli.metadata import (
     MAX_LINE_BYTES,
     LineError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trackverse_cli.errors import RefusedNameError, UsageError
-from trackverse_cli.index_manifest import MANIFEST_NAME
+from trackverse_cli.index.manifest import MANIFEST_NAME
 from trackverse_cli.layout import check_clip_name
 from trackverse_cli.subsets import find_subset, nearest
 

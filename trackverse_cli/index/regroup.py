@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from trackverse_cli.index_schema import duplicate_schema
-from trackverse_cli.index_writer import TrackWriter
+from trackverse_cli.index.schema import duplicate_schema
+from trackverse_cli.index.writer import TrackWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,25 +12,25 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from trackverse_cli.clock import Clock, SystemClock
-from trackverse_cli.download_errors import (
+from trackverse_cli.download.errors import (
     RESUMABLE,
     DownloadError,
     classify,
     clean_message,
     http_status,
 )
-from trackverse_cli.download_info import check_info
-from trackverse_cli.download_options import (
+from trackverse_cli.download.info import check_info
+from trackverse_cli.download.options import (
     check_settings,
     downloader_options,
     is_youtube,
     node_folder,
     read_cookies,
 )
-from trackverse_cli.download_patience import LONGEST_WAIT_SECONDS, Patience, backoff_seconds
-from trackverse_cli.download_place import DownloadedVideo, place
-from trackverse_cli.download_session import Arrivals, Log, WebOnly
-from trackverse_cli.download_storage import storage_error, storage_problem
+from trackverse_cli.download.patience import LONGEST_WAIT_SECONDS, Patience, backoff_seconds
+from trackverse_cli.download.place import DownloadedVideo, place
+from trackverse_cli.download.session import Arrivals, Log, WebOnly
+from trackverse_cli.download.storage import storage_error, storage_problem
 from trackverse_cli.errors import ConfigError, TrackverseError
 from trackverse_cli.files import make_folder
 from trackverse_cli.layout import check_video_id
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from trackverse_cli.layout import Layout
     from trackverse_cli.settings import DownloadSettings
 
-__all__ = ["ATTEMPTS", "DownloadError", "DownloadedVideo", "Downloader"]
 
 ATTEMPTS: Final = 3
 """How often a download is tried whose failure may be over in a moment."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from trackverse_cli.index_schema import NUMBER_COLUMNS, track_schema
+from trackverse_cli.index.schema import NUMBER_COLUMNS, track_schema
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from trackverse_cli.download_errors import DownloadError
+from trackverse_cli.download.errors import DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

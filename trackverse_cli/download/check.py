@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from trackverse_cli.download_errors import DownloadError
+from trackverse_cli.download.errors import DownloadError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,10 @@ import numpy as np
 
 from trackverse_cli.errors import IndexUnusableError
 from trackverse_cli.files import checksum
-from trackverse_cli.index_manifest import Manifest, fit_manifest
-from trackverse_cli.index_names import check_index_name, resolve_metadata
-from trackverse_cli.index_rows import RefusedLine
-from trackverse_cli.index_schema import CLIP_COLUMNS
+from trackverse_cli.index.manifest import Manifest, fit_manifest
+from trackverse_cli.index.names import check_index_name
+from trackverse_cli.index.rows import RefusedLine
+from trackverse_cli.index.schema import CLIP_COLUMNS
 from trackverse_cli.metadata import Track
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trackverse_cli.layout import Layout
-
-__all__ = ["Index", "Manifest", "RefusedLine", "VideoTracks", "open_index", "resolve_metadata"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class Index:
 
     @cached_property
     def costs(self) -> NDArray[np.float64]:
-        """(v,) estimated seconds of work; `index_writer` has the formula."""
+        """(v,) estimated seconds of work; `index.writer` has the formula."""
         return self._column("cost").astype(np.float64)
 
     @cached_property

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from trackverse_cli.errors import DamagedFileError
-from trackverse_cli.index_rows import RefusedLine, Rows
-from trackverse_cli.index_source import read_blocks
+from trackverse_cli.index.rows import RefusedLine, Rows
+from trackverse_cli.index.source import read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from trackverse_cli.index_source import Block
+    from trackverse_cli.index.source import Block
 
     Progress = Callable[[int, int], None]
 

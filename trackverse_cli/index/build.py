@@ -16,20 +16,20 @@ import numpy as np
 
 from trackverse_cli.errors import DamagedFileError, TrackverseError, TryLaterError, UsageError
 from trackverse_cli.files import atomic_write_bytes, checksum, fsync_path, make_folder
-from trackverse_cli.index import Index
-from trackverse_cli.index_manifest import MANIFEST_NAME, Manifest, encode_manifest
-from trackverse_cli.index_names import check_index_name
-from trackverse_cli.index_regroup import RowKeys, find_duplicates, is_grouped, regroup
-from trackverse_cli.index_scan import Scan, scan_file
-from trackverse_cli.index_schema import duplicate_schema, refused_schema
-from trackverse_cli.index_work import TABLES, WORK_PREFIX, sweep, work_folder
-from trackverse_cli.index_writer import Totals, TrackWriter
+from trackverse_cli.index.reader import Index
+from trackverse_cli.index.manifest import MANIFEST_NAME, Manifest, encode_manifest
+from trackverse_cli.index.names import check_index_name
+from trackverse_cli.index.regroup import RowKeys, find_duplicates, is_grouped, regroup
+from trackverse_cli.index.scan import Scan, scan_file
+from trackverse_cli.index.schema import duplicate_schema, refused_schema
+from trackverse_cli.index.work import TABLES, WORK_PREFIX, sweep, work_folder
+from trackverse_cli.index.writer import Totals, TrackWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from trackverse_cli.index_rows import Rows
+    from trackverse_cli.index.rows import Rows
     from trackverse_cli.layout import Layout
 
     Progress = Callable[[int, int], None]
