@@ -130,6 +130,15 @@ def validate(model: type[M], tree: Mapping[str, Any], origins: Mapping[str, str]
     Raises:
         ConfigError: the first thing that is wrong.
     """
+    if model.model_config.get("extra") != "allow":
+        # A stranger's model lets unknown keys pass unless it says otherwise; a typo never should.
+        known = _known_keys(model, ())
+        for key in tree:
+            if key not in known:
+                dotted = f"{prefix}.{key}".lstrip(".")
+                shown = f"[{prefix}] {key}".removeprefix("[] ")
+                source = _source(dotted, origins)
+                raise ConfigError(f"{source}: unknown key {shown}; {_hint(key, known)}")
     try:
         return model.model_validate(_without_unset(model, tree))
     except ValidationError as error:

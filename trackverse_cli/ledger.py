@@ -42,7 +42,7 @@ class Entry(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True, omit_de
     time: float
 
 
-class RunEntry(Entry, tag="run", frozen=True, kw_only=True):
+class RunEntry(Entry, tag="run", frozen=True, kw_only=True, omit_defaults=False):
     """The first line of a file: who writes it."""
 
     run: str
