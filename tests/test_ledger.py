@@ -8,8 +8,7 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +16,9 @@ from trackverse_cli import __version__
 from trackverse_cli.errors import UsageError
 from trackverse_cli.layout import Layout
 from trackverse_cli.ledger import ClipRecord, Ledger, LedgerState, read_ledger
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ID, OTHER = "abcdefghijk", "-bcdefghijk"
 
@@ -196,7 +198,8 @@ def test_a_torn_last_line_is_passed_over_and_told(layout: Layout, cut: int) -> N
 @pytest.mark.parametrize(
     "garbage",
     [
-        b"garbage", b"{}", b"[]", b"null", b'{"kind":"clips"}', b'{"kind":"later-version","time":1}',
+        b"garbage", b"{}", b"[]", b"null", b'{"kind":"clips"}',
+        b'{"kind":"later-version","time":1}',
         b"\xff\xfe", b"\0" * 4096, b'{"kind":"clips","time":"x"}', b'{"kind":"video","ti',
     ],
 )  # fmt: skip

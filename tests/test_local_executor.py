@@ -40,7 +40,8 @@ def job(folder: Path, script: str, ranks: int, env: dict[str, str] | None = None
 
 
 def ended(running: Executor, tasks: list[Task]) -> list[TaskState]:
-    return ExecutorContract().ended(running, tasks) and [running.poll(tasks)[t] for t in tasks]
+    states = ExecutorContract().ended(running, tasks)
+    return [states[task] for task in tasks]
 
 
 def until(true: Callable[[], bool], seconds: float = 20.0) -> None:

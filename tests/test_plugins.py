@@ -171,7 +171,7 @@ def test_a_broken_one_is_listed_and_harms_nobody(
     assert sound == ("executor", "sound", None)
     assert choose_executor("local")
     assert choose_executor("sound")
-    with pytest.raises(LacksError, match="'strange' of stranger 1.2 cannot be used here"):
+    with pytest.raises(LacksError, match=r"'strange' of stranger 1\.2 cannot be used here"):
         (choose_decoder if kind == "decoder" else choose_executor)("strange")
 
 
@@ -222,7 +222,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     find_plugins.cache_clear()
     with pytest.raises(UsageError, match=r"no executor is called 'locl'; did you mean 'local'\?"):
         choose_executor("locl")
-    with pytest.raises(UsageError, match="'zzz'; known: .*pyav"):
+    with pytest.raises(UsageError, match=r"'zzz'; known: .*pyav"):
         choose_decoder("zzz")
 
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import tomli
-from pydantic import BaseModel, ValidationError
 
+from trackverse_cli.config_check import hint, masked, source_of, validate
 from trackverse_cli.errors import ConfigError
 from trackverse_cli.layout import Layout
 from trackverse_cli.settings import Settings, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from pydantic_core import ErrorDetails
 
 CONFIG_NAME = "trackverse.toml"
 ROOT_VARIABLE = "TRACKVERSE_DB"
@@ -29,7 +25,6 @@ _RESERVED = "TRACKVERSE_REQUIRE_"
 _PATH_KEYS = (("dataset", "root"), ("download", "cookies"))
 
 Tree = dict[str, Any]
-M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,96 +108,9 @@ def _check_plugin_tables(settings: Settings, origins: Mapping[str, str]) -> None
                 known = sorted({f.name for f in find_plugins() if f.kind == kind})
                 dotted = f"{kind}.{name}"
                 raise ConfigError(
-                    f"{_source(dotted, origins)}: [{dotted}] is the table of no {kind} that is "
-                    f"installed; {_hint(name, known)}"
+                    f"{source_of(dotted, origins)}: [{dotted}] is the table of no {kind} that is "
+                    f"installed; {hint(name, known)}"
                 )
-
-
-def validate(model: type[M], tree: Mapping[str, Any], origins: Mapping[str, str], prefix: str) -> M:
-    """Return `tree` as `model`, or say in one sentence which key of which file is wrong.
-
-    Args:
-        model: the pydantic model.
-        tree: the values.
-        origins: dotted key -> where it came from.
-        prefix: dotted key of the table that `tree` is, "" for the whole.
-
-    Raises:
-        ConfigError: the first thing that is wrong.
-    """
-    if model.model_config.get("extra") != "allow":
-        # A stranger's model lets unknown keys pass unless it says otherwise; a typo never should.
-        known = _known_keys(model, ())
-        for key in tree:
-            if key not in known:
-                dotted = f"{prefix}.{key}".lstrip(".")
-                shown = f"[{prefix}] {key}".removeprefix("[] ")
-                source = _source(dotted, origins)
-                raise ConfigError(f"{source}: unknown key {shown}; {_hint(key, known)}")
-    try:
-        return model.model_validate(_without_unset(model, tree))
-    except ValidationError as error:
-        raise ConfigError(_sentence(error.errors()[0], model, origins, prefix)) from None
-
-
-def _sentence(
-    problem: ErrorDetails, model: type[BaseModel], origins: Mapping[str, str], prefix: str
-) -> str:
-    loc = tuple(str(part) for part in problem["loc"])
-    dotted = ".".join((*((prefix,) if prefix else ()), *loc))
-    source = _source(dotted, origins)
-    shown = f"[{'.'.join(dotted.split('.')[:-1])}] {dotted.split('.')[-1]}".removeprefix("[] ")
-    if problem["type"] == "extra_forbidden":
-        return f"{source}: unknown key {shown}; {_hint(loc[-1], _known_keys(model, loc[:-1]))}"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    given = "" if problem["type"] == "missing" else f" = {masked(problem['input'])!r}"
-    return f"{source}: {shown}{given}: {message}"
-
-
-def _source(dotted: str, origins: Mapping[str, str]) -> str:
-    below = (origin for key, origin in origins.items() if key.startswith(dotted + "."))
-    return origins.get(dotted) or next(below, "configuration")
-
-
-def _hint(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
-
-
-def masked(value: Any) -> Any:
-    """Return `value` with `***` for every password in a URL, in lists and tables too."""
-    if isinstance(value, str):
-        return re.sub(r"(://[^/@\s:]*:)[^/\s]*@", r"\1***@", value)
-    if isinstance(value, list):
-        return [masked(one) for one in value]
-    if isinstance(value, dict):
-        return {key: masked(one) for key, one in value.items()}
-    return value
-
-
-def _without_unset(model: type[BaseModel], tree: Mapping[str, Any]) -> Tree:
-    """Return `tree` with None for each empty text whose key may be unset: TOML has no null."""
-    named = {field.alias or name: field for name, field in model.model_fields.items()}
-    result: Tree = {}
-    for key, value in tree.items():
-        kind = named[key].annotation if key in named else None
-        if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, BaseModel):
-            value = _without_unset(kind, value)
-        elif value == "" and type(None) in get_args(kind):
-            value = None
-        result[key] = value
-    return result
-
-
-def _known_keys(model: type[BaseModel], loc: tuple[str, ...]) -> list[str]:
-    for part in loc:
-        named = {field.alias or name: field for name, field in model.model_fields.items()}
-        annotation = named[part].annotation if part in named else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return sorted(field.alias or name for name, field in model.model_fields.items())
 
 
 def _find(root: Path | None) -> Path | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from trackverse_cli.config import masked
+from trackverse_cli.config_check import masked
 from trackverse_cli.errors import UsageError
 from trackverse_cli.files import atomic_write_bytes
 from trackverse_cli.plugins import find_plugins

@@ -75,21 +75,21 @@ VIDEOS = (
     DemoVideo(
         "demo-video1", (1280, 720), Fraction(25), 8,
         (
-            DemoObject("balloon", _RED, (0.3, 0.45), 0.16, 7.0, (0.5, 5.5)),
-            DemoObject("ball", _BLUE, (0.7, 0.5), 0.14, 5.0, (2.0, 7.5)),
+            DemoObject("balloon", _RED, (0.3, 0.45), 0.16, 16.0, (0.5, 5.5)),
+            DemoObject("ball", _BLUE, (0.7, 0.5), 0.14, 12.0, (2.0, 7.5)),
         ),
     ),
     DemoVideo(
         "demo_ntsc_2", (1280, 720), Fraction(30000, 1001), 8,
         (
-            DemoObject("ball", _GOLD, (0.5, 0.5), 0.2, 6.0, (0.0, 4.0)),
-            DemoObject("balloon", _RED, (0.35, 0.4), 0.13, 4.0, (3.0, 7.8)),
-            DemoObject("ball", _BLUE, (0.72, 0.6), 0.12, 9.0, (1.0, 6.0)),
+            DemoObject("ball", _GOLD, (0.5, 0.5), 0.2, 15.0, (0.0, 4.0)),
+            DemoObject("balloon", _RED, (0.2, 0.4), 0.13, 11.0, (3.0, 7.8)),
+            DemoObject("ball", _BLUE, (0.8, 0.6), 0.12, 18.0, (1.0, 6.0)),
         ),
     ),
     DemoVideo(
         "-demo-small", (640, 480), Fraction(24), 6,
-        (DemoObject("balloon", _GOLD, (0.5, 0.5), 0.18, 5.0, (0.25, 5.5)),),
+        (DemoObject("balloon", _GOLD, (0.5, 0.5), 0.18, 12.0, (0.25, 5.5)),),
     ),
 )  # fmt: skip
 """One of them at 29.97 frames a second, one of another size, one whose id begins with a dash."""
@@ -204,13 +204,21 @@ def _write_video(path: Path, video: DemoVideo) -> None:
 
 def _picture(video: DemoVideo, at: float) -> NDArray[np.uint8]:
     width, height = video.size
-    y, x = np.ogrid[0:height, 0:width]
-    ground = 150 + 40 * np.sin(x / 90 + at / 3) + 30 * np.cos(y / 70)
-    picture = np.repeat(ground.astype(np.uint8)[..., None], 3, axis=2)
+    across = 40 * np.sin(np.arange(width) / 90 + at / 3)
+    down = 150 + 30 * np.cos(np.arange(height) / 70)
+    ground = (down[:, None] + across[None, :]).astype(np.uint8)
+    picture = np.repeat(ground[..., None], 3, axis=2)
     for thing in video.objects:
-        cx, cy = thing.place(at)
-        distance = (x - cx * width) ** 2 + (y - cy * height) ** 2
-        radius = thing.radius * height
-        picture[distance < radius**2] = thing.colour
-        picture[distance < (radius / 3) ** 2] = (250, 250, 250)
+        x, y = thing.place(at)
+        _draw_disc(picture, x * width, y * height, thing.radius * height, thing.colour)
+        _draw_disc(picture, x * width, y * height, thing.radius * height / 3, (250, 250, 250))
     return picture
+
+
+def _draw_disc(
+    picture: NDArray[np.uint8], x: float, y: float, radius: float, colour: tuple[int, int, int]
+) -> None:
+    top, left = max(0, int(y - radius)), max(0, int(x - radius))
+    part = picture[top : int(y + radius) + 2, left : int(x + radius) + 2]
+    rows, columns = np.ogrid[top : top + part.shape[0], left : left + part.shape[1]]
+    part[(columns - x) ** 2 + (rows - y) ** 2 < radius**2] = colour

@@ -172,7 +172,7 @@ def plugin_settings(config: Config, kind: Kind, name: str, model: type[BaseModel
     Raises:
         ConfigError: a key that the plugin does not know, or a value of another type.
     """
-    from trackverse_cli.config import validate
+    from trackverse_cli.config_check import validate
 
     table = getattr(config.settings, kind).get(name, {})
     return validate(model, table, config.origins, f"{kind}.{name}")

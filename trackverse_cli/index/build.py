@@ -16,9 +16,9 @@ import numpy as np
 
 from trackverse_cli.errors import DamagedFileError, TrackverseError, TryLaterError, UsageError
 from trackverse_cli.files import atomic_write_bytes, checksum, fsync_path, make_folder
-from trackverse_cli.index.reader import Index
 from trackverse_cli.index.manifest import MANIFEST_NAME, Manifest, encode_manifest
 from trackverse_cli.index.names import check_index_name
+from trackverse_cli.index.reader import Index
 from trackverse_cli.index.regroup import RowKeys, find_duplicates, is_grouped, regroup
 from trackverse_cli.index.scan import Scan, scan_file
 from trackverse_cli.index.schema import duplicate_schema, refused_schema

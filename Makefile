@@ -1,0 +1,38 @@
+# make demo    the whole job on a small dataset, in an environment of its own
+# make test    linters, types and tests
+# make lint    linters and types alone
+# make bench   what cutting costs, as ratios
+PYTHON ?= python3
+VENV ?= .venv
+BIN ?= $(VENV)/bin
+ROOT ?= trackverse-demo
+JOBS ?= auto
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/ready-demo
+	$(BIN)/trackverse demo --root $(ROOT)
+
+test: lint
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(VENV)/ready-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/ready-test
+	$(BIN)/python -m benchmarks.cut
+
+$(VENV)/ready-demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/ready-test: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@ $(VENV)/ready-demo
+
+clean:
+	rm -rf $(VENV) trackverse-demo .mypy_cache .ruff_cache .pytest_cache

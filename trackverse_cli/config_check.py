@@ -1,0 +1,113 @@
+"""Values held against a model: the first thing that is wrong, in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from trackverse_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validate(model: type[M], tree: Mapping[str, Any], origins: Mapping[str, str], prefix: str) -> M:
+    """Return `tree` as `model`, or say in one sentence which key of which file is wrong.
+
+    Args:
+        model: the pydantic model.
+        tree: the values.
+        origins: dotted key -> where it came from.
+        prefix: dotted key of the table that `tree` is, "" for the whole.
+
+    Raises:
+        ConfigError: the first thing that is wrong.
+    """
+    if model.model_config.get("extra") != "allow":
+        # A stranger's model lets unknown keys pass unless it says otherwise; a typo never should.
+        known = _known_keys(model, ())
+        for key in tree:
+            if key not in known:
+                dotted = f"{prefix}.{key}".removeprefix(".")
+                raise ConfigError(_unknown(dotted, known, origins))
+    try:
+        return model.model_validate(_without_unset(model, tree))
+    except ValidationError as error:
+        raise ConfigError(_sentence(error.errors()[0], model, origins, prefix)) from None
+
+
+def _sentence(
+    problem: ErrorDetails, model: type[BaseModel], origins: Mapping[str, str], prefix: str
+) -> str:
+    loc = tuple(str(part) for part in problem["loc"])
+    dotted = ".".join((*((prefix,) if prefix else ()), *loc))
+    if problem["type"] == "extra_forbidden":
+        return _unknown(dotted, _known_keys(model, loc[:-1]), origins)
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    given = "" if problem["type"] == "missing" else f" = {masked(problem['input'])!r}"
+    return f"{source_of(dotted, origins)}: {_shown(dotted)}{given}: {message}"
+
+
+def _unknown(dotted: str, known: list[str], origins: Mapping[str, str]) -> str:
+    source, name = source_of(dotted, origins), dotted.rpartition(".")[2]
+    return f"{source}: unknown key {_shown(dotted)}; {hint(name, known)}"
+
+
+def _shown(dotted: str) -> str:
+    table, _, key = dotted.rpartition(".")
+    return f"[{table}] {key}" if table else key
+
+
+def source_of(dotted: str, origins: Mapping[str, str]) -> str:
+    """Return where the value of a dotted key, or the first one below it, came from."""
+    below = (origin for key, origin in origins.items() if key.startswith(dotted + "."))
+    return origins.get(dotted) or next(below, "configuration")
+
+
+def hint(name: str, known: list[str]) -> str:
+    """Return the nearest of the known names as a question, or all of them."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+
+
+def masked(value: Any) -> Any:
+    """Return `value` with `***` for every password in a URL, in lists and tables too."""
+    if isinstance(value, str):
+        return re.sub(r"(://[^/@\s:]*:)[^/\s]*@", r"\1***@", value)
+    if isinstance(value, list):
+        return [masked(one) for one in value]
+    if isinstance(value, dict):
+        return {key: masked(one) for key, one in value.items()}
+    return value
+
+
+def _without_unset(model: type[BaseModel], tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `tree` with None for each empty text whose key may be unset: TOML has no null."""
+    named = {field.alias or name: field for name, field in model.model_fields.items()}
+    result: dict[str, Any] = {}
+    for key, value in tree.items():
+        kind = named[key].annotation if key in named else None
+        if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            value = _without_unset(kind, value)
+        elif value == "" and type(None) in get_args(kind):
+            value = None
+        result[key] = value
+    return result
+
+
+def _known_keys(model: type[BaseModel], loc: tuple[str, ...]) -> list[str]:
+    for part in loc:
+        named = {field.alias or name: field for name, field in model.model_fields.items()}
+        annotation = named[part].annotation if part in named else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return sorted(field.alias or name for name, field in model.model_fields.items())
