@@ -186,7 +186,7 @@ def test_words_for_a_plugin_stay_words(text: str) -> None:
     ("name", "text", "told"),
     [
         ("TRACKVERSE_EXTRACT__WORKRS", "3", "unknown key [extract] workrs; did you mean 'work"),
-        ("TRACKVERSE_EXTRACT__WORKERS", "x", "[extract] workers = 'x': input should be a valid int"),
+        ("TRACKVERSE_EXTRACT__WORKERS", "x", "[extract] workers = 'x': input should be a valid"),
         ("TRACKVERSE_EXTRACT__WORKERS", "", "[extract] workers = '': input should be a valid int"),
         ("TRACKVERSE_NOSUCH__KEY", "x", "unknown key nosuch; known:"),
         ("TRACKVERSE_EXECUTOR__LOCAL__SLOTZ", "1", "unknown key [executor.local] slotz"),

@@ -18,9 +18,13 @@ from trackverse_cli.errors import StoppedError, TrackverseError, TryLaterError, 
 if TYPE_CHECKING:
     from trackverse_cli.config import Config
 
-_WITH_VALUE = ("--config", "--root", "--meta")
+_SELECTION_OPTIONS = (
+    "--select", "--classes", "--per-class", "--videos", "--tracks", "--min-seconds",
+    "--exclude-videos-of", "--only",
+)  # fmt: skip
+_WITH_VALUE = ("--config", "--root", "--meta", *_SELECTION_OPTIONS)
 _JOINED = tuple(f"{name}=" for name in _WITH_VALUE)
-_FLAGS = ("--verbose", "--quiet", "--version")
+_FLAGS = ("--verbose", "--quiet", "--version", "--refill")
 _SHORT_FLAGS = re.compile("-[vq]+")
 
 
@@ -144,7 +148,8 @@ def _global_options(
         Path | None, typer.Option(help="The dataset folder (or TRACKVERSE_DB).", metavar="DIR")
     ] = None,
     meta: Annotated[
-        str | None, typer.Option(help="A subset name, or a file in metadata/.", metavar="NAME")
+        list[str] | None,
+        typer.Option(help="A subset or a file in metadata/; may be repeated.", metavar="NAME"),
     ] = None,
     verbose: Annotated[
         int,
@@ -153,6 +158,33 @@ def _global_options(
         ),
     ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say warnings only.")] = False,
+    select: Annotated[
+        str | None, typer.Option(help="The [select.NAME] of the configuration.", metavar="NAME")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Only these classes, with commas.", metavar="A,B")
+    ] = None,
+    per_class: Annotated[
+        int | None, typer.Option(help="At most so many tracks of a class.", metavar="N")
+    ] = None,
+    refill: Annotated[
+        bool, typer.Option("--refill", help="Replace unrecoverable tracks of a class.")
+    ] = False,
+    videos: Annotated[
+        Path | None, typer.Option(help="Only videos of this list.", metavar="FILE")
+    ] = None,
+    tracks: Annotated[
+        Path | None, typer.Option(help="Only tracks of this list.", metavar="FILE")
+    ] = None,
+    min_seconds: Annotated[
+        float | None, typer.Option(help="Only tracks at least so long.", metavar="S")
+    ] = None,
+    exclude_videos_of: Annotated[
+        Path | None, typer.Option(help="No video of this list or metadata file.", metavar="FILE")
+    ] = None,
+    only: Annotated[
+        Path | None, typer.Option(help="Only what this manifest holds.", metavar="FILE")
+    ] = None,
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
@@ -161,8 +193,21 @@ def _global_options(
     flags: dict[str, Any] = {}
     if root is not None:
         flags["dataset.root"] = root
-    if meta is not None:
+    if meta:
         flags["dataset.metadata"] = meta
+    chosen = {
+        "classes": [name.strip() for name in classes.split(",")] if classes else None,
+        "per_class": per_class,
+        "refill": refill or None,
+        "videos": videos.absolute() if videos else None,
+        "tracks": tracks.absolute() if tracks else None,
+        "min_seconds": min_seconds,
+        "exclude_videos_of": exclude_videos_of.absolute() if exclude_videos_of else None,
+        "only": only.absolute() if only else None,
+    }
+    flags |= {f"selection.{key}": value for key, value in chosen.items() if value is not None}
+    if select is not None:
+        flags["dataset.select"] = select
     ctx.obj = Session(config, -1 if quiet else verbose, flags)
 
 

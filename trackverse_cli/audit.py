@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
+from trackverse_cli.catalog import Catalog, open_catalog
 from trackverse_cli.errors import ItemError, UsageError
-from trackverse_cli.index import Index, open_index, resolve_metadata
 from trackverse_cli.ledger import Ledger, read_ledger
 from trackverse_cli.machine import usable_cores
 from trackverse_cli.probe import Level, check_clip, check_video
@@ -132,10 +132,9 @@ def audit(config: Config, level: Level, rank: int | None = None, world_size: int
     Raises:
         UsageError: no usable index, or no such rank.
     """
-    layout, settings = config.layout, config.settings
-    index = open_index(layout, resolve_metadata(layout, settings.dataset.metadata))
-    rows = None if rank is None else shard_rows(index.costs, rank, world_size)
-    return _Auditor(config, index, level).run(rows, refused=rank in (None, 0))
+    catalog = open_catalog(config)
+    rows = None if rank is None else shard_rows(catalog.costs, rank, world_size)
+    return _Auditor(config, catalog, level).run(rows, refused=rank in (None, 0))
 
 
 def record_damage(config: Config, found: Audit) -> None:
@@ -155,36 +154,45 @@ def record_damage(config: Config, found: Audit) -> None:
 
 
 class _Auditor:
-    def __init__(self, config: Config, index: Index, level: Level) -> None:
+    def __init__(self, config: Config, catalog: Catalog, level: Level) -> None:
         layout = config.layout
-        self._index = index
+        self._catalog = catalog
         self._level = level
         self._workers = config.settings.extract.workers or usable_cores()
         self._layout = layout
         self._work = Worklist(layout, read_ledger(layout), recipe_id(config.settings))
-        self._audit = Audit(level, index.name)
+        self._audit = Audit(level, catalog.name)
 
     def run(self, rows: NDArray[np.int64] | None, refused: bool) -> Audit:
         by_video: dict[int, list[Verdict]] = {}
-        clips = self._index.clips(rows)
+        total = len(self._catalog.costs) if rows is None else len(rows)
         with (
             ThreadPoolExecutor(self._workers) as pool,
-            progress("checking", clips.num_rows, "clips") as advance,
+            progress("checking", total, "videos") as advance,
         ):
             judge = map if self._level is Level.PRESENCE else pool.map
+            seen = 0
             # Chunks keep the queue short: a million futures at once would be gigabytes.
-            for chunk in _chunks(_rows_of(clips), 1024):
+            for chunk in _chunks(self._clips(rows), 1024):
                 for clip, verdict in zip(chunk, judge(self._clip_verdict, chunk), strict=True):
                     self._take(clip, verdict)
                     by_video.setdefault(clip.row, []).append(verdict)
-                advance(len(chunk))
-            numbers = range(len(self._index.video_ids)) if rows is None else rows.tolist()
+                advance(len(by_video) - seen)
+                seen = len(by_video)
+            numbers = range(len(self._catalog.video_ids)) if rows is None else rows.tolist()
             pairs = [(number, by_video.get(number, [])) for number in numbers]
             for verdict in pool.map(self._video_verdict, pairs):
                 self._audit.videos.states[verdict.state] += 1
         if refused:
             self._take_refused()
         return self._audit
+
+    def _clips(self, rows: NDArray[np.int64] | None) -> Iterator[_Clip]:
+        for table in self._catalog.clips(rows):
+            columns = ("video_row", "video_id", "track_id", "clip_name")
+            values = [table[name].to_pylist() for name in columns]
+            for one in zip(*values, strict=True):
+                yield _Clip(*one)
 
     def _take(self, clip: _Clip, verdict: Verdict) -> None:
         self._audit.add_clip(verdict, clip.clip_name)
@@ -196,7 +204,7 @@ class _Auditor:
             )
 
     def _take_refused(self) -> None:
-        for line in self._index.refused:
+        for line in self._catalog.refused:
             verdict = Verdict(State.UNRECOVERABLE, line.reason, line.message)
             self._audit.add_clip(verdict, f"line {line.line}")
 
@@ -215,7 +223,7 @@ class _Auditor:
 
     def _video_verdict(self, pair: tuple[int, list[Verdict]]) -> Verdict:
         row, clips = pair
-        video_id = self._index.video_ids[row]
+        video_id = self._catalog.video_ids[row]
         path = self._work.video(video_id)
         entry = self._work.ledger.videos.get(video_id)
         if path is not None:
@@ -235,13 +243,6 @@ class _Auditor:
         return not_there("video-missing")
 
 
-def _rows_of(table: Any) -> Iterator[_Clip]:
-    columns = ("video_row", "video_id", "track_id", "clip_name")
-    for batch in table.select(columns).to_batches(max_chunksize=65536):
-        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            yield _Clip(*values)
-
-
 def _chunks(items: Iterable[_Clip], size: int) -> Iterable[list[_Clip]]:
     chunk: list[_Clip] = []
     for item in items:
@@ -253,7 +254,7 @@ def _chunks(items: Iterable[_Clip], size: int) -> Iterable[list[_Clip]]:
         yield chunk
 
 
-def due_ranks(index: Index, due_rows: set[int], world_size: int) -> list[int]:
+def due_ranks(catalog: Catalog, due_rows: set[int], world_size: int) -> list[int]:
     """Return the ranks, of so many, that hold a video with something left to win."""
-    ranks = assign(index.costs, world_size)
+    ranks = assign(catalog.costs, world_size)
     return sorted({int(ranks[row]) for row in due_rows})

@@ -13,7 +13,7 @@ import tomli
 from trackverse_cli.config_check import hint, masked, source_of, validate
 from trackverse_cli.errors import ConfigError
 from trackverse_cli.layout import Layout
-from trackverse_cli.settings import Settings, Stage
+from trackverse_cli.settings import SelectSettings, Settings, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +22,9 @@ CONFIG_NAME = "trackverse.toml"
 ROOT_VARIABLE = "TRACKVERSE_DB"
 _PREFIX = "TRACKVERSE_"
 _RESERVED = "TRACKVERSE_REQUIRE_"
+_SELECTION = "selection."
 _PATH_KEYS = (("dataset", "root"), ("download", "cookies"))
+_SELECT_PATHS = ("videos", "tracks", "exclude_videos_of", "only")
 
 Tree = dict[str, Any]
 
@@ -35,11 +37,15 @@ class Config:
         settings: the values.
         origins: dotted key -> "flag --root", "TRACKVERSE_…" or "FILE"; a default has no entry.
         file: the configuration file that was read, or None.
+        selection: which tracks are meant: the named selection with the flags of this call on top.
+        selection_flags: those flags alone, by key of `SelectSettings`.
     """
 
     settings: Settings
     origins: Mapping[str, str]
     file: Path | None
+    selection: SelectSettings
+    selection_flags: Mapping[str, Any]
 
     @property
     def layout(self) -> Layout:
@@ -66,7 +72,8 @@ def load_config(
 
     Args:
         file: what `--config` named, or None to look in the usual places.
-        flags: dotted key -> value of the flags that were given.
+        flags: dotted key -> value of the flags that were given; those of a selection stand
+            under `selection.`.
         environ: the environment, this process's own if None.
 
     Raises:
@@ -84,12 +91,29 @@ def load_config(
         _absolute_paths(tree, path.absolute().parent)
     for key, value in variables.items():
         _put(tree, origins, tuple(key.split(".")), value, _variable_of(key, environ))
+    chosen = {k.removeprefix(_SELECTION): v for k, v in flags.items() if k.startswith(_SELECTION)}
     for key, value in flags.items():
-        _put(tree, origins, tuple(key.split(".")), value, f"flag {_flag(key)}")
+        if not key.startswith(_SELECTION):
+            _put(tree, origins, tuple(key.split(".")), value, f"flag {_flag(key)}")
     _absolute_paths(tree, Path.cwd())
     settings = validate(Settings, tree, origins, "")
     _check_plugin_tables(settings, origins)
-    return Config(settings, origins, path)
+    return Config(settings, origins, path, _selection(settings, origins, chosen), chosen)
+
+
+def _selection(
+    settings: Settings, origins: Mapping[str, str], chosen: Mapping[str, Any]
+) -> SelectSettings:
+    """Return the named selection with the flags on top."""
+    name = settings.dataset.select
+    if name and name not in settings.select:
+        where = source_of("dataset.select", origins)
+        raise ConfigError(
+            f"{where}: no [select.{name}] is in the configuration; {hint(name, sorted(settings.select))}"
+        )
+    named = settings.select[name].model_dump(exclude_unset=True) if name else {}
+    told = {f"select.{key}": f"flag --{key.replace('_', '-')}" for key in chosen}
+    return validate(SelectSettings, named | dict(chosen), told, "select")
 
 
 def _check_plugin_tables(settings: Settings, origins: Mapping[str, str]) -> None:
@@ -162,12 +186,13 @@ def _put(
 
 
 def _absolute_paths(tree: Tree, base: Path) -> None:
-    for section, key in _PATH_KEYS:
-        table = tree.get(section)
-        if not isinstance(table, dict):
-            continue
-        value = table.get(key)
-        if isinstance(value, (str, Path)) and str(value):
+    selections = tree.get("select")
+    tables = [(tree.get(section), key) for section, key in _PATH_KEYS]
+    if isinstance(selections, dict):
+        tables += [(table, key) for table in selections.values() for key in _SELECT_PATHS]
+    for table, key in tables:
+        value = table.get(key) if isinstance(table, dict) else None
+        if isinstance(table, dict) and isinstance(value, (str, Path)) and str(value):
             try:
                 table[key] = base / Path(value).expanduser()
             except RuntimeError:  # ~somebody whom this machine does not know

@@ -19,6 +19,7 @@ from trackverse_cli.errors import (
     TryLaterError,
 )
 from trackverse_cli.geometry import plan_tracks
+from trackverse_cli.interfaces import close_decoder
 from trackverse_cli.strands import Window
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Cutter:
         try:
             return _Pass(self._shop, decoder, tracks, due, source_size).run()
         finally:
-            decoder.close()
+            close_decoder(decoder)
 
 
 class _Pass:

@@ -199,7 +199,7 @@ class Frame(Protocol):
 
 
 class Decoder(Protocol):
-    """One open video."""
+    """One open video; its `close()`, if it has one, is called when the video is through."""
 
     @property
     def info(self) -> VideoInfo:
@@ -224,9 +224,12 @@ class Decoder(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Let go of the file; frames that were handed out stay valid."""
-        ...
+
+def close_decoder(decoder: Decoder) -> None:
+    """Call a decoder's `close()`, if it has one; frames that it handed out stay valid."""
+    close = getattr(decoder, "close", None)
+    if close is not None:
+        close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from trackverse_cli import plugins
 from trackverse_cli.audit import audit, due_ranks
+from trackverse_cli.catalog import FROZEN_VARIABLE, Catalog, open_catalog
 from trackverse_cli.clock import Clock, SystemClock, utc_text
 from trackverse_cli.errors import UsageError
 from trackverse_cli.files import make_folder
-from trackverse_cli.index import open_index, resolve_metadata
 from trackverse_cli.interfaces import Executor, ExecutorPlugin, Job, Task, TaskState
 from trackverse_cli.probe import Level
 
@@ -49,23 +49,37 @@ def plan_job(
     """
     plugin = plugins.choose_executor(executor)
     layout = config.layout
-    index = open_index(layout, resolve_metadata(layout, config.settings.dataset.metadata))
+    catalog = open_catalog(config)
     found = audit(config, Level.PRESENCE)
     rows = found.due_rows
     if stage == "download-videos":
-        rows = {row for row in rows if layout.find_video(index.video_ids[row]) is None}
-    ranks = tuple(due_ranks(index, rows, world_size))
+        rows = {row for row in rows if layout.find_video(catalog.video_ids[row]) is None}
+    ranks = tuple(due_ranks(catalog, rows, world_size))
     stamp = utc_text((clock or SystemClock()).time()).replace("-", "").replace(":", "")
     log_dir = layout.logs / f"{stamp}-{stage}-{os.getpid()}"
     words = [sys.executable, "-m", "trackverse_cli"]
     if config.file is not None:
         words += ["--config", str(config.file.absolute())]
-    words += ["--root", str(layout.root), "--meta", index.name, stage]
-    env = {}
+    words += ["--root", str(layout.root), *catalog_words(config, catalog), stage]
+    env = {FROZEN_VARIABLE: catalog.key} if catalog.key else {}
     if config.settings.extract.workers:
         env["TRACKVERSE_EXTRACT__WORKERS"] = str(config.settings.extract.workers)
     job = Job(f"trackverse-{stage}", tuple(words), world_size, ranks, log_dir, env)
     return Plan(job, plugin)
+
+
+def catalog_words(config: Config, catalog: Catalog) -> list[str]:
+    """Return the options by which another process opens the same catalogue."""
+    words = [word for name in catalog.names for word in ("--meta", name)]
+    if config.settings.dataset.select:
+        words += ["--select", config.settings.dataset.select]
+    for key, value in config.selection_flags.items():
+        option = "--" + key.replace("_", "-")
+        if value is True:
+            words.append(option)
+        else:
+            words += [option, ",".join(value) if isinstance(value, list) else str(value)]
+    return words
 
 
 def start(plan: Plan, config: Config) -> tuple[Executor, list[Task]]:

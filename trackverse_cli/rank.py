@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from trackverse_cli.catalog import Video
     from trackverse_cli.download import DownloadedVideo, Downloader
     from trackverse_cli.extract import CutOutcome, Cutter
-    from trackverse_cli.index import VideoTracks
     from trackverse_cli.ledger import Ledger
     from trackverse_cli.metadata import Track
 
@@ -68,10 +68,10 @@ class RankRun:
         self._lock = threading.Lock()
         self._in_a_row: Counter[str] = Counter()
 
-    def due_tracks(self, video: VideoTracks) -> list[Track]:
-        """Return the tracks of a video that have to be cut; count and record the others."""
+    def due_tracks(self, video: Video) -> list[Track]:
+        """Return the selected tracks that have to be cut; count and record the others."""
         due, found = [], []
-        for track in video.tracks:
+        for track in video.selected:
             name = (track.video_id, track.track_id, track.clip_name)
             verdict = self._worklist.clip(*name)
             record = self._worklist.adopted(*name) if verdict.state is State.COMPLETE else None
@@ -92,16 +92,14 @@ class RankRun:
         with self._lock:
             self.summary.clips[outcome] += clips
 
-    def find(self, video: VideoTracks, due: Sequence[Track]) -> Path | None:
+    def find(self, video: Video, due: Sequence[Track]) -> Path | None:
         """Return the video's file; where it is not on disk, count its clips as waiting for it."""
         path = self._layout.find_video(video.video_id)
         if path is None:
             self._not_cut("video-missing", len(due))
         return path
 
-    def bring(
-        self, video: VideoTracks, due: Sequence[Track], downloader: Downloader
-    ) -> Path | None:
+    def bring(self, video: Video, due: Sequence[Track], downloader: Downloader) -> Path | None:
         """Return the video's file, downloaded if it is not there or known to be damaged.
 
         Raises:
@@ -169,7 +167,7 @@ class RankRun:
                 self.summary.retryable += clips
 
     def cut(
-        self, cutter: Cutter, video: VideoTracks, due: Sequence[Track], path: Path, remove: bool
+        self, cutter: Cutter, video: Video, due: Sequence[Track], path: Path, remove: bool
     ) -> None:
         """Cut the due clips of one video and record them; with `remove`, let the video go after.
 
@@ -203,7 +201,7 @@ class RankRun:
             logger.warning("track {} of video {}: {} ({})", track_id, video_id, reason, message)
             self._not_cut(reason, 1)
 
-    def _evict(self, video: VideoTracks, outcome: CutOutcome, path: Path) -> None:
+    def _evict(self, video: Video, outcome: CutOutcome, path: Path) -> None:
         """Remove a video all of whose clips stand; those cut just now are opened once more."""
         names = {track.track_id: track.clip_name for track in video.tracks}
         try:

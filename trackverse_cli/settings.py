@@ -26,9 +26,16 @@ class DatasetSettings(Section):
     """Where the dataset is and which part of it is meant."""
 
     root: Path | None = Field(None, description="The dataset folder; no default, so it is said.")
-    metadata: str = Field(
-        "", description="A subset name, a file in metadata/, or a path; empty: the only one there."
+    metadata: str | list[str] = Field(
+        "", description="Subset names or files in metadata/, one or a list; empty: the only one."
     )
+    select: str = Field("", description="The [select.<name>] in force; empty: every track.")
+
+    @property
+    def metadata_names(self) -> list[str]:
+        """The names as a list, empty if none is given."""
+        names = [self.metadata] if isinstance(self.metadata, str) else self.metadata
+        return [name for name in names if name]
 
 
 class DownloadSettings(Section):
@@ -115,6 +122,28 @@ class SubmitSettings(Section):
         return own.executor or self.executor, own.world_size or self.world_size
 
 
+class SelectSettings(Section):
+    """Which tracks are meant; every condition must hold."""
+
+    classes: list[str] = Field(default_factory=list, description="Only these classes.")
+    per_class: int | None = Field(
+        None, ge=1, description="At most so many tracks of a class; a larger number adds to them."
+    )
+    refill: bool = Field(
+        False,
+        description="Replace what turned out to be unrecoverable, so that classes stay level.",
+    )
+    videos: Path | None = Field(None, description="Only videos of this list: an id a line.")
+    tracks: Path | None = Field(
+        None, description="Only tracks of this list: an id, or a clip's file name[,label], a line."
+    )
+    min_seconds: float | None = Field(None, ge=0, description="Only tracks at least so long.")
+    exclude_videos_of: Path | None = Field(
+        None, description="No video of this list or metadata file, say of a validation set."
+    )
+    only: Path | None = Field(None, description="Only what this manifest of `verify` holds.")
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -124,6 +153,9 @@ class Settings(Section):
     encode: EncodeSettings = Field(default_factory=EncodeSettings)
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
     submit: SubmitSettings = Field(default_factory=SubmitSettings)
+    select: dict[str, SelectSettings] = Field(
+        default_factory=dict, description="[select.<name>]: a named selection."
+    )
     executor: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="[executor.<name>]: the plugin's own settings."
     )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from trackverse_cli import plugins
+from trackverse_cli.catalog import Catalog, Video, open_catalog
 from trackverse_cli.clips import CutSettings
 from trackverse_cli.clock import Clock, SystemClock
 from trackverse_cli.download import Downloader
 from trackverse_cli.extract import Cutter
 from trackverse_cli.files import require_writable
-from trackverse_cli.index import Index, VideoTracks, open_index, resolve_metadata
 from trackverse_cli.ledger import Ledger, read_ledger
 from trackverse_cli.machine import usable_cores
 from trackverse_cli.progress import progress
@@ -69,21 +69,21 @@ def run_stage(
     """
     clock = clock or SystemClock()
     layout, settings = config.layout, config.settings
-    index = open_index(layout, resolve_metadata(layout, settings.dataset.metadata))
-    rows = shard_rows(index.costs, shard.rank, shard.world_size)
+    catalog = open_catalog(config)
+    rows = shard_rows(catalog.costs, shard.rank, shard.world_size)
     require_writable(layout.root, "the dataset folder")
-    ids = {index.video_ids[row] for row in rows}
+    ids = {catalog.video_ids[row] for row in rows.tolist()}
     worklist = Worklist(layout, read_ledger(layout, ids.__contains__), recipe_id(settings))
     logger.info(
         "{} of {}: rank {} of {} has {} videos",
-        shard.stage, index.name, shard.rank, shard.world_size, len(rows),
+        shard.stage, catalog.name, shard.rank, shard.world_size, len(rows),
     )  # fmt: skip
     with (
-        Ledger(layout, shard.stage, shard.rank, shard.world_size, index.name, clock) as ledger,
+        Ledger(layout, shard.stage, shard.rank, shard.world_size, catalog.name, clock) as ledger,
         progress(shard.stage, len(rows), "videos", clock) as advance,
     ):
         run = RankRun(worklist, ledger)
-        videos = _counted(_limited(index, rows, run, shard.limit), advance)
+        videos = _counted(_limited(catalog, rows, run, shard.limit), advance)
         if shard.stage == "download-videos":
             with _downloader(config, clock, stop) as downloader:
                 for video, due in videos:
@@ -97,11 +97,11 @@ def run_stage(
 
 
 def _limited(
-    index: Index, rows: NDArray[np.int64], run: RankRun, limit: int | None
-) -> Iterator[tuple[VideoTracks, list[Track]]]:
+    catalog: Catalog, rows: NDArray[np.int64], run: RankRun, limit: int | None
+) -> Iterator[tuple[Video, list[Track]]]:
     """Yield every video with its due tracks, and at most `limit` that have any."""
     left = limit
-    for video in index.videos(rows):
+    for video in catalog.videos(rows):
         due = run.due_tracks(video)
         if due and left is not None:
             if left == 0:
@@ -111,8 +111,8 @@ def _limited(
 
 
 def _counted(
-    videos: Iterator[tuple[VideoTracks, list[Track]]], advance: Callable[[float], None]
-) -> Iterator[tuple[VideoTracks, list[Track]]]:
+    videos: Iterator[tuple[Video, list[Track]]], advance: Callable[[float], None]
+) -> Iterator[tuple[Video, list[Track]]]:
     """Yield the videos that have due tracks; show every video when the next one is asked for."""
     for video, due in videos:
         if due:
@@ -125,11 +125,11 @@ def _downloader(config: Config, clock: Clock, stop: threading.Event) -> Download
 
 
 def _cut_all(
-    videos: Iterator[tuple[VideoTracks, list[Track]]],
+    videos: Iterator[tuple[Video, list[Track]]],
     run: RankRun,
     config: Config,
     stop: threading.Event,
-    bring: Callable[[VideoTracks, list[Track]], Path | None],
+    bring: Callable[[Video, list[Track]], Path | None],
 ) -> None:
     """Cut videos beside each other while the next ones are brought."""
     settings = config.settings

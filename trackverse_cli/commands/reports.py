@@ -102,7 +102,8 @@ def _numbers(tally: Tally) -> list[str]:
 
 def _next_step(found: Audit, config: Config) -> str:
     if found.complete:
-        return "complete: every clip is there and sound"
+        sound = "" if found.level == 0 else " and sound"
+        return f"complete: every clip is there{sound}"
     if not found.due_rows:
         return "nothing is left that another run could win; the rest is listed above"
     size = config.settings.submit.of_stage(config.settings.submit.stage)[1]
