@@ -226,7 +226,7 @@ def test_global_options_have_their_effect_at_both_places(project: Project) -> No
     ):
         answer = project.run(*words).exits(0).json
         assert answer["dataset.root"] == {"value": "/x", "origin": "flag --root"}
-        assert answer["dataset.metadata"] == {"value": "m", "origin": "flag --meta"}
+        assert answer["dataset.metadata"] == {"value": ["m"], "origin": "flag --meta"}
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_a_named_file_that_is_not_there_is_told(project: Project) -> None:
         ("[extract]\nworkers = 2.5", "[extract] workers = 2.5: input should be a valid integer"),
         ("[extract]\nworkers = -1", "[extract] workers = -1: input should be greater than or"),
         ("[extract]\nmax_clip_seconds = 0", "max_clip_seconds = 0: input should be greater than 0"),
-        ("[dataset]\nmetadata = 3", "[dataset] metadata = 3: input should be a valid string"),
+        ("[dataset]\nmetadata = 3", "[dataset] metadata = 3: should be a name or a list of names"),
         ("[dataset]\nroot = 3", "[dataset] root = 3: input is not a valid path"),
         ("[submit]\nworld_size = 4097", "world_size = 4097: input should be less than or equal"),
         ('[submit]\nstage = "cut"', "stage = 'cut': input should be 'download-tracks', "),

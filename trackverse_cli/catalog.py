@@ -220,7 +220,7 @@ def open_catalog(config: Config) -> Catalog:
         UsageError: no such metadata file, an unusable index, or a selection that selects nothing.
     """
     layout = config.layout
-    wanted = config.settings.dataset.metadata_names or [""]
+    wanted = config.settings.dataset.metadata or [""]
     names = list(dict.fromkeys(resolve_metadata(layout, one) for one in wanted))
     indexes = [open_index(layout, name) for name in names]
     selection = Selection.read(config.selection)

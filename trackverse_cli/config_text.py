@@ -11,7 +11,7 @@ from trackverse_cli.config_check import masked
 from trackverse_cli.errors import UsageError
 from trackverse_cli.files import atomic_write_bytes
 from trackverse_cli.plugins import find_plugins
-from trackverse_cli.settings import Settings
+from trackverse_cli.settings import SelectSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +61,7 @@ def example_text(root: Path | None = None) -> str:
         model = field.annotation
         if isinstance(model, type) and issubclass(model, BaseModel):
             parts += _table(name, model, root)
+    parts += _table("select.example", SelectSettings, None)
     for found in find_plugins():
         if found.plugin is not None and found.source.split()[0] == "trackverse":
             parts += _table(f"{found.kind}.{found.name}", found.plugin.settings, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Stage = Literal["download-tracks", "download-videos", "extract-tracks"]
 
@@ -22,20 +22,23 @@ def _url_template(value: str) -> str:
     return value
 
 
+def _names(value: Any) -> Any:
+    if isinstance(value, str):
+        return [value] if value else []
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return value
+    raise ValueError("should be a name or a list of names")
+
+
 class DatasetSettings(Section):
     """Where the dataset is and which part of it is meant."""
 
     root: Path | None = Field(None, description="The dataset folder; no default, so it is said.")
-    metadata: str | list[str] = Field(
-        "", description="Subset names or files in metadata/, one or a list; empty: the only one."
+    metadata: Annotated[list[str], BeforeValidator(_names)] = Field(
+        default_factory=list,
+        description="Subset names or files in metadata/, one or a list; empty: the only one.",
     )
     select: str = Field("", description="The [select.<name>] in force; empty: every track.")
-
-    @property
-    def metadata_names(self) -> list[str]:
-        """The names as a list, empty if none is given."""
-        names = [self.metadata] if isinstance(self.metadata, str) else self.metadata
-        return [name for name in names if name]
 
 
 class DownloadSettings(Section):
@@ -123,7 +126,7 @@ class SubmitSettings(Section):
 
 
 class SelectSettings(Section):
-    """Which tracks are meant; every condition must hold."""
+    """A named selection, for `--select NAME`: which tracks are meant; every condition must hold."""
 
     classes: list[str] = Field(default_factory=list, description="Only these classes.")
     per_class: int | None = Field(

@@ -162,7 +162,7 @@ def _settled(pending: set[Future[None]], limit: int) -> set[Future[None]]:
         pending = pending - done
         if len(pending) < limit:
             return pending
-        wait(pending, return_when=FIRST_COMPLETED)
+        wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
 
 
 def _cut_settings(config: Config) -> CutSettings:

@@ -9,7 +9,7 @@ from trackverse_cli.interfaces import Executor, ExecutorPlugin
 
 
 class LocalSettings(BaseModel):
-    """`[executor.local]`."""
+    """How the executor `local` starts ranks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

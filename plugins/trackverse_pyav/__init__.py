@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PyavSettings(BaseModel):
-    """`[decoder.pyav]`."""
+    """How the decoder `pyav` works."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -43,7 +43,7 @@ def fetch_meta(
     from trackverse_cli.progress import byte_progress
     from trackverse_cli.signals import stop_on_signals
 
-    wanted = what or next(iter(config.settings.dataset.metadata_names), "")
+    wanted = what or next(iter(config.settings.dataset.metadata), "")
     if not wanted:
         raise UsageError(
             "name a subset, a URL or a file; `trackverse fetch-meta --list` shows them"

@@ -45,7 +45,7 @@ def submit(
     from loguru import logger
 
     from trackverse_cli.jobs import exit_code, plan_job, start, watch
-    from trackverse_cli.signals import stop_on_signals
+    from trackverse_cli.signals import CANCEL_GRACE_SECONDS, stop_on_signals
 
     chosen = config.settings.submit.stage
     usual_executor, usual_size = config.settings.submit.of_stage(chosen)
@@ -56,7 +56,7 @@ def submit(
     if not plan.job.ranks:
         logger.info("every rank of {} is done", plan.job.world_size)
         return
-    with stop_on_signals():
+    with stop_on_signals(CANCEL_GRACE_SECONDS):
         running, tasks = start(plan, config)
         logger.info(
             "{} of {} ranks by executor {}; their logs: {}",
