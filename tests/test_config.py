@@ -13,7 +13,7 @@ from trackverse_cli.config import Config, load_config
 from trackverse_cli.config_text import example_text, values_with_origins
 from trackverse_cli.errors import ConfigError
 from trackverse_cli.plugins import find_plugins, plugin_settings
-from trackverse_cli.settings import Settings
+from trackverse_cli.settings import SelectSettings, Settings
 
 if TYPE_CHECKING:
     from tests.project import Project
@@ -147,7 +147,7 @@ def test_a_byte_order_mark_does_no_harm() -> None:
     [
         ("EXTRACT__WORKERS", "3", "extract.workers", 3),
         ("PIPELINE__REMOVE_VIDEOS", "true", "pipeline.remove_videos", True),
-        ("DATASET__METADATA", "007", "dataset.metadata", "007"),
+        ("DATASET__METADATA", "007", "dataset.metadata", ["007"]),
         ("SUBMIT__EXTRACT_TRACKS__EXECUTOR", "local", "submit.extract-tracks.executor", "local"),
         ("SUBMIT__EXTRACT_TRACKS__WORLD_SIZE", "64", "submit.extract-tracks.world_size", 64),
         ("SUBMIT__EXTRACT_TRACKS", "{world_size = 9}", "submit.extract-tracks.world_size", 9),
@@ -313,7 +313,8 @@ def test_the_example_as_it_is_and_uncommented_gives_the_defaults() -> None:
                 own = plugin_settings(config, one.kind, one.name, one.plugin.settings)
                 assert own == one.plugin.settings()
         assert settings.dataset.root == Path("/path/to/trackverse")
-        empty: dict[str, Any] = {"executor": {}, "decoder": {}}
+        assert settings.select == {"example": SelectSettings()}
+        empty: dict[str, Any] = {"executor": {}, "decoder": {}, "select": {}}
         dataset = settings.dataset.model_copy(update={"root": None})
         assert settings.model_copy(update={"dataset": dataset, **empty}) == Settings()
 

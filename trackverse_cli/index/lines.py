@@ -25,13 +25,13 @@ _PLAIN_NAME = re.compile(
     r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII
 )
 _NUMBER_BYTES: Final = b"0123456789.-+eE \t\r\n"
-_LABEL_LIMIT: Final = 1 << 31
+_STRINGS: Final = frozenset((str,))
 _NOT_PLAIN: Final = (ValueError, TypeError, LookupError, RuntimeError, OverflowError)
 """What simdjson raises for what is no JSON, another type, or a number beyond 64 bits."""
 
 
 class PlainLine(NamedTuple):
-    """What a plain line says; numbers as the bytes of float64.
+    """What a plain line says.
 
     Attributes:
         number: the line's, from 1.
@@ -41,11 +41,12 @@ class PlainLine(NamedTuple):
         track_id: checked.
         clip_name: checked.
         video_size: (height, width) or None.
-        label_ids: class ids, best first, each within 32 bits.
+        label_ids: l class ids, best first, as the bytes of int64.
+        labels: l.
         label_names: class names, best first.
-        count: n boxes, at least one.
-        times: n numbers.
-        boxes: 4 n numbers, xywh by xywh.
+        times: n times, as the bytes of float64.
+        boxes: n times xywh, as the bytes of float64.
+        boxes_of_line: n, at least one.
     """
 
     number: int
@@ -55,11 +56,12 @@ class PlainLine(NamedTuple):
     track_id: str
     clip_name: str
     video_size: tuple[int, int] | None
-    label_ids: Sequence[int]
+    label_ids: Any
+    labels: int
     label_names: Sequence[str]
-    count: int
     times: Any
     boxes: Any
+    boxes_of_line: int
 
 
 class _Keys(NamedTuple):
@@ -132,27 +134,27 @@ def _plain(found: Any, number: int, line: bytes) -> PlainLine | None:
     if type(track_id) is int and abs(track_id) < 1 << 63:
         track_id = str(track_id)
     boxes, times = found[keys.boxes], found[keys.times]
-    count = len(boxes)
+    label_ids = found[keys.label_ids] if keys.label_ids else None
     size = _size(found[keys.video_size].as_list()) if keys.video_size else None
-    label_ids = found[keys.label_ids].as_list() if keys.label_ids else ()
+    label_names: Sequence[str] = ()
     if keys.descriptions:
         label_names = [plain_label(text) for text in found[keys.descriptions].as_list()]
-    else:
-        label_names = found[keys.label_names].as_list() if keys.label_names else ()
+    elif keys.label_names:
+        label_names = found[keys.label_names].as_list()
+    boxes_of_line, labels = len(boxes), 0 if label_ids is None else len(label_ids)
+    bones = line.translate(None, _NUMBER_BYTES)
     if not (
         _VIDEO_ID.fullmatch(video_id)
         and len(clip_name) <= 255
         and _PLAIN_NAME.fullmatch(clip_name)
         and type(track_id) is str
         and text_is_fit(track_id)
-        and count
-        and _has_shape(line, keys.boxes, b"]]", b":[" + b"[,,,]," * (count - 1) + b"[,,,]]")
-        and _has_shape(line, keys.times, b"]", b":[" + b"," * (count - 1) + b"]")
-        and len(times) == count
-        and {str}.issuperset(map(type, label_names))
-        and {int}.issuperset(map(type, label_ids))
-        and -_LABEL_LIMIT <= min(label_ids, default=0)
-        and max(label_ids, default=0) < _LABEL_LIMIT
+        and boxes_of_line
+        and len(times) == boxes_of_line
+        and _has(bones, keys.boxes, b"[" + b"[,,,]," * (boxes_of_line - 1) + b"[,,,]]")
+        and _has(bones, keys.times, b"[" + b"," * (boxes_of_line - 1) + b"]")
+        and (not labels or _has(bones, keys.label_ids or "", b"[" + b"," * (labels - 1) + b"]"))
+        and _STRINGS.issuperset(map(type, label_names))
     ):
         return None
     return PlainLine(
@@ -163,24 +165,30 @@ def _plain(found: Any, number: int, line: bytes) -> PlainLine | None:
         track_id,
         clip_name,
         size,
-        label_ids,
+        b"" if label_ids is None else label_ids.as_buffer(of_type="i"),
+        labels,
         label_names,
-        count,
         times.as_buffer(of_type="d"),
         boxes.as_buffer(of_type="d"),
+        boxes_of_line,
     )
 
 
-def _has_shape(line: bytes, key: str, end: bytes, shape: bytes) -> bool:
-    """Say whether a key's value, up to `end`, is `shape` once its numbers are left out."""
-    quoted = b'"%b"' % key.encode()
-    begin = line.find(quoted)
+def _has(bones: bytes, key: str, shape: bytes) -> bool:
+    """Say whether the value of a key is of this shape, in a line without its numbers."""
+    quoted = _bones_of(key)
+    begin = bones.find(quoted)
     # A second place could be the key of something inside, and this would be the wrong one.
-    if begin < 0 or line.count(quoted) > 1:
-        return False
-    begin += len(quoted)
-    value = line[begin : line.find(end, begin) + len(end)]
-    return value.translate(None, _NUMBER_BYTES) == shape
+    return (
+        begin >= 0
+        and bones.startswith(shape, begin + len(quoted))
+        and bones.find(quoted, begin + 1) < 0
+    )
+
+
+@lru_cache(maxsize=32)
+def _bones_of(key: str) -> bytes:
+    return b'"%b":' % key.encode().translate(None, _NUMBER_BYTES)
 
 
 def _size(values: list[Any]) -> tuple[int, int]:

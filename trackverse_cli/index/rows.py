@@ -115,24 +115,28 @@ class Rows:
         import pyarrow as pa
 
         columns = dict(zip(PlainLine._fields, zip(*self.plain, strict=True), strict=True))
-        counts = np.array(columns["count"], dtype=np.int64)
+        counts = np.array(columns["boxes_of_line"], dtype=np.int64)
         boxes = np.frombuffer(b"".join(columns["boxes"])).reshape(-1, 4)
         values = [
             np.frombuffer(b"".join(columns["times"])),
             *(np.ascontiguousarray(boxes[:, column]) for column in range(4)),
         ]
+        label_ids = np.frombuffer(b"".join(columns["label_ids"]), dtype=np.int64)
+        label_counts = np.array(columns["labels"], dtype=np.int64)
         table = make_table(
             counts,
             values,
             (columns["number"], columns["video_id"], columns["track_id"], columns["clip_name"]),
             columns["video_size"],
-            (columns["label_ids"], columns["label_names"]),
+            (label_counts, label_ids.astype(np.int32), columns["label_names"]),
         )
-        good = (values[3] > 0) & (values[4] > 0)
-        if good.all():
+        usable = np.logical_and.reduceat(
+            (values[3] > 0) & (values[4] > 0), np.cumsum(counts) - counts
+        )
+        too_long = np.flatnonzero(label_ids != label_ids.astype(np.int32))
+        usable[np.searchsorted(np.cumsum(label_counts), too_long, side="right")] = False
+        if usable.all():
             return table
-        starts = np.cumsum(counts) - counts
-        usable = np.logical_and.reduceat(good, starts)
         self._look_again(self.plain[row] for row in np.flatnonzero(~usable))
         return table.filter(pa.array(usable))
 

@@ -104,7 +104,7 @@ def make_table(
     values: Sequence[NDArray[np.float64]],
     names: tuple[Sequence[int], Sequence[str], Sequence[str], Sequence[str]],
     sizes: Sequence[tuple[int, int] | None],
-    labels: tuple[Sequence[Sequence[int]], Sequence[Sequence[str]]],
+    labels: tuple[NDArray[np.int64], NDArray[np.int32], Sequence[Sequence[str]]],
 ) -> Any:
     """Return an Arrow table of m tracks.
 
@@ -113,16 +113,16 @@ def make_table(
         values: times, x, y, w, h of all boxes one after the other, each (sum of counts,).
         names: line, video id, track id and clip name, m each.
         sizes: m (height, width) or None.
-        labels: class ids and class names of each track, m each.
+        labels: (m,) how many class ids each track has, all of them one after the other, and the
+            class names of each track, m.
     """
     import pyarrow as pa
 
-    offsets = np.zeros(len(counts) + 1, dtype=np.int32)
-    np.cumsum(counts, out=offsets[1:])
+    offsets = _offsets(counts)
     first = np.minimum.reduceat(values[0], offsets[:-1])
     last = np.maximum.reduceat(values[0], offsets[:-1])
     schema = track_schema()
-    label_ids, label_names = labels
+    label_counts, label_ids, label_names = labels
     lines, video_ids, track_ids, clip_names = names
     columns: list[Any] = [
         video_ids,
@@ -131,17 +131,34 @@ def make_table(
         lines,
         first,
         last,
-        [ids[0] if ids else None for ids in label_ids],
+        _first_of_each(label_counts, label_ids),
         [texts[0] if texts else None for texts in label_names],
-        label_ids,
+        pa.ListArray.from_arrays(pa.array(_offsets(label_counts)), pa.array(label_ids)),
         label_names,
         [size and size[0] for size in sizes],
         [size and size[1] for size in sizes],
     ]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=False)]
+    arrays = [
+        column if isinstance(column, pa.Array) else pa.array(column, field.type)
+        for column, field in zip(columns, schema, strict=False)
+    ]
     shared = pa.array(offsets)
     arrays += [pa.ListArray.from_arrays(shared, pa.array(column)) for column in values]
     return pa.table(arrays, schema=schema)
+
+
+def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int32]:
+    offsets = np.zeros(len(counts) + 1, dtype=np.int32)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
+
+
+def _first_of_each(counts: NDArray[np.int64], values: NDArray[np.int32]) -> Any:
+    """Return the first of each track's values, or null where it has none."""
+    import pyarrow as pa
+
+    starts = pa.array(np.cumsum(counts) - counts, mask=counts == 0)
+    return pa.array(values).take(starts)
 
 
 def table_of_tracks(tracks: Sequence[tuple[int, Track]]) -> Any:
@@ -160,5 +177,9 @@ def table_of_tracks(tracks: Sequence[tuple[int, Track]]) -> Any:
             [track.clip_name for _, track in tracks],
         ),
         [track.video_size for _, track in tracks],
-        ([track.label_ids for _, track in tracks], [track.label_names for _, track in tracks]),
+        (
+            np.array([len(track.label_ids) for _, track in tracks], dtype=np.int64),
+            np.array([label for _, track in tracks for label in track.label_ids], dtype=np.int32),
+            [track.label_names for _, track in tracks],
+        ),
     )
