@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -95,18 +95,37 @@ def _without_unset(model: type[BaseModel], tree: Mapping[str, Any]) -> dict[str,
     result: dict[str, Any] = {}
     for key, value in tree.items():
         kind = named[key].annotation if key in named else None
+        inner = _named_model(kind)
         if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, BaseModel):
             value = _without_unset(kind, value)
+        elif isinstance(value, dict) and inner is not None:
+            value = {
+                name: _without_unset(inner, table) if isinstance(table, dict) else table
+                for name, table in value.items()
+            }
         elif value == "" and type(None) in get_args(kind):
             value = None
         result[key] = value
     return result
 
 
+def _named_model(kind: Any) -> type[BaseModel] | None:
+    """Return the model of the tables that `dict[str, model]` holds."""
+    last = get_args(kind)[-1:]
+    is_table = get_origin(kind) is dict and last and isinstance(last[0], type)
+    return last[0] if is_table and issubclass(last[0], BaseModel) else None
+
+
 def _known_keys(model: type[BaseModel], loc: tuple[str, ...]) -> list[str]:
-    for part in loc:
+    names = iter(loc)
+    for part in names:
         named = {field.alias or name: field for name, field in model.model_fields.items()}
         annotation = named[part].annotation if part in named else None
+        inner = _named_model(annotation)
+        if inner is not None:
+            next(names, None)  # the table's own name, which is free
+            model = inner
+            continue
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation
