@@ -92,8 +92,11 @@ def test_make_demo_does_the_whole_job(tmp_path: Path) -> None:
     ready.touch()
     words = ["make", "-C", str(HOUSE), "demo", f"VENV={ready.parent}", f"ROOT={tmp_path / 'demo'}"]
     words.append(f"BIN={Path(sys.executable).parent}")
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    mine = tmp_path / "my dataset"
+    env = {**os.environ, "TRACKVERSE_DB": str(mine), "TRACKVERSE_ENCODE__CRF": "51"}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert not mine.exists()
     assert "complete: every clip is there and sound" in done.stdout
     clips = sorted((tmp_path / "demo" / "tracks_mp4").rglob("*.mp4"))
     assert len(clips) == 6

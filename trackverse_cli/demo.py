@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -125,12 +126,17 @@ def run_demo(root: Path, say: Callable[[str], None]) -> int:
             ):
                 say(f"\n$ trackverse --config {config} {' '.join(words)}")
                 command = [sys.executable, "-m", "trackverse_cli", "--config", str(config), *words]
-                code = subprocess.run(command, check=False).returncode
+                code = subprocess.run(command, env=_own_environment(), check=False).returncode
                 if code:
                     return code
     say(f"\nThe clips are in {root / 'tracks_mp4'}, the videos in {root / 'videos_mp4'},")
     say(f"what happened in {root / 'ledger'}, the ranks' logs in {root / 'logs'}.")
     return 0
+
+
+def _own_environment() -> dict[str, str]:
+    """Return the environment without the settings that belong to the person's own dataset."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TRACKVERSE_")}
 
 
 def _config_text(root: Path, address: str) -> str:

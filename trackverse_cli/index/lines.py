@@ -149,6 +149,8 @@ def _plain(found: Any, number: int, line: bytes) -> PlainLine | None:
         and _PLAIN_NAME.fullmatch(clip_name)
         and type(track_id) is str
         and text_is_fit(track_id)
+        # No object within, or a key could be found that belongs to it.
+        and bones.count(b"{") == 1
         and boxes_of_line
         and len(times) == boxes_of_line
         and _has(bones, keys.boxes, b"[" + b"[,,,]," * (boxes_of_line - 1) + b"[,,,]]")
@@ -178,12 +180,7 @@ def _has(bones: bytes, key: str, shape: bytes) -> bool:
     """Say whether the value of a key is of this shape, in a line without its numbers."""
     quoted = _bones_of(key)
     begin = bones.find(quoted)
-    # A second place could be the key of something inside, and this would be the wrong one.
-    return (
-        begin >= 0
-        and bones.startswith(shape, begin + len(quoted))
-        and bones.find(quoted, begin + 1) < 0
-    )
+    return begin >= 0 and bones.startswith(shape, begin + len(quoted))
 
 
 @lru_cache(maxsize=32)

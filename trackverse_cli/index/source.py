@@ -89,12 +89,10 @@ def _blocks(file: BinaryIO, shown: Path) -> Iterator[Block]:
             if not newline:
                 continue
             skipping = False
-        whole, newline, tail = (rest + data).rpartition(b"\n")
-        if newline:
-            lines_here = whole.split(b"\n")
+        *lines_here, rest = (rest + data).split(b"\n")
+        if lines_here:
             yield Block(number, lines_here, file.tell())
             number += len(lines_here)
-        rest = tail
         if len(rest) > MAX_LINE_BYTES:
             yield Block(number, [rest[: MAX_LINE_BYTES + 1]], file.tell())
             number += 1
