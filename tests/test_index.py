@@ -7,23 +7,30 @@ import random
 import subprocess
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trackverse_cli.errors import DamagedFileError, IndexUnusableError, UsageError
-from trackverse_cli.index import Index, open_index, regroup, resolve_metadata, source, writer
+from trackverse_cli.errors import DamagedFileError, IndexUnusableError, LacksError, UsageError
+from trackverse_cli.index import (
+    Index,
+    open_index,
+    pool,
+    reader,
+    regroup,
+    resolve_metadata,
+    source,
+    writer,
+)
 from trackverse_cli.index.build import build_index
 from trackverse_cli.index.rows import Rows
 from trackverse_cli.layout import Layout
 from trackverse_cli.metadata import LineError, Track, parse_line
 from trackverse_cli.shards import shard_rows
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -288,7 +295,245 @@ def test_many_lines_at_a_time_give_what_each_gives_alone(
     got = zip(*(table[name].to_pylist() for name in ("line", "frame_ts", "w")), strict=True)
     assert list(got) == expected
     assert sorted((r.line, r.reason, r.message) for r in rows.refused) == refused
-    assert rows.names(table)[1] == [str(number) for number, *_ in expected]
+    assert table["track_id"].to_pylist() == [str(number) for number, *_ in expected]
+
+
+BOXES = [[1, 2, 3, 4], [5, 6, 7, 8]]
+PLAIN = {"frame_ts": [0.5, 1], "frame_bboxes": BOXES}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"frame_bboxes": [[1, 2, 3], [4, 5, 6, 7, 8]]},
+        {"frame_bboxes": [[1, 2, 3], 4, [5, 6, 7, 8]], "frame_ts": [1, 2, 3]},
+        {"frame_bboxes": [1, 2, 3, 4, 5, 6, 7, 8]},
+        {"frame_bboxes": [[[1, 2, 3, 4]], [[5, 6, 7, 8]]]},
+        {"frame_bboxes": [[1, 2, 3, True], [5, 6, 7, 8]]},
+        {"frame_bboxes": {"x": 1}},
+        {"frame_ts": [[1, 2], []]},
+        {"frame_ts": [1, None]},
+        {"frame_ts": None, "track_ts": [1, 2]},
+        {"frame_ts": 7},
+        {"other": {"frame_bboxes": BOXES}, "frame_bboxes": [[1, 2, 3], [4, 5, 6, 7, 8]]},
+        {"other": [{"frame_ts": [1, 2]}], "frame_ts": [[1, 2], []]},
+        {"other": "{", "top10_label_names": ['frame_ts":[,]', "[[1,2,3,4],[5,6,7,8]]"]},
+        {"top10_label_ids": [[1, 2], []]},
+        {"top10_label_ids": [1.5]},
+        {"top10_label_ids": "1"},
+        {"top10_label_ids": ""},
+        {"top10_label_ids": [1, 2**31]},
+        {"top10_label_ids": [-(2**31), 2**31 - 1]},
+        {"top10_label_ids": [], "top10_label_names": None, "top10_desc": ["photo of a cat"]},
+        {"top10_label_names": "cat"},
+        {"top10_label_names": ["cat", 1]},
+        {"top10_label_names": ["\u00e9\u4e2d", "a, b", ""]},
+        {"track_id": 2**63},
+        {"track_id": True},
+        {"track_id": None, "tid": 5},
+        {"yid": 5},
+        {"yid": ["00000000001"]},
+        {"track_mp4_filename": None, "mp4_filename": "x.mp4"},
+        {"video_size": [720, 1280]},
+        {"video_size": [720, 1280.0]},
+        {"video_size": [720]},
+        {"video_size": None},
+        {"other": 10**400},
+    ],
+    ids=repr,
+)
+def test_the_quick_way_finds_what_the_careful_way_finds(changes: dict[str, object]) -> None:
+    text = json.dumps({**fields_of(1, 1, **PLAIN), **changes}).encode()
+    for line in (
+        text,
+        b"\xef\xbb\xbf" + text + b"\r",
+        text.replace(b"frame_ts", b"frame\\u005fts"),
+    ):
+        rows = Rows()
+        rows.add(1, line)
+        table = rows.table()
+        try:
+            track = parse_line(line)
+        except LineError as error:
+            refused = error
+        else:
+            refused = None
+        assert [(line.reason, line.message) for line in rows.refused] == (
+            [(refused.reason, refused.message)] if refused else []
+        )
+        assert table.num_rows == (0 if refused else 1)
+        if not refused:
+            assert table["track_id"].to_pylist() == [track.track_id]
+            assert table["clip_name"].to_pylist() == [track.clip_name]
+            assert table["frame_ts"].to_pylist() == [track.frame_ts.tolist()]
+            boxes = [table[name].to_pylist()[0] for name in "xywh"]
+            assert np.column_stack(boxes).tolist() == track.frame_bboxes.tolist()
+            assert table["label_ids"].to_pylist() == [list(track.label_ids)]
+            assert table["label_names"].to_pylist() == [list(track.label_names)]
+            assert table["label_id"].to_pylist() == [next(iter(track.label_ids), None)]
+
+
+def test_of_a_key_that_comes_twice_the_last_counts() -> None:
+    first, last = dump(PLAIN), dump(fields_of(1, 1, frame_ts=[3, 4], frame_bboxes=BOXES))
+    rows = Rows()
+    rows.add(1, first[:-1] + b"," + last[1:])
+    assert not rows.plain
+    assert rows.table()["frame_ts"].to_pylist() == [[3, 4]]
+
+
+def test_ordinary_lines_go_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Rows()
+    for number, line in enumerate(some_lines(), 1):
+        rows.add(number, line)
+    assert (len(rows.plain), len(rows.odd)) == (100, 0)
+    monkeypatch.setitem(sys.modules, "simdjson", None)
+    slow = Rows()
+    for number, line in enumerate(some_lines(), 1):
+        slow.add(number, line)
+    assert (len(slow.plain), len(slow.odd)) == (0, 100)
+    assert slow.table().equals(rows.table())
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> list[pool.Pool]:
+    """Make every file one for worker processes, in small blocks; list the pools."""
+    monkeypatch.setattr(pool, "SMALL_BYTES", 0)
+    monkeypatch.setattr(pool, "usable_cores", lambda: 3)
+    monkeypatch.setattr(source, "BLOCK_BYTES", 3000)
+    pools: list[pool.Pool] = []
+    original = pool.Pool.__init__
+
+    def init(self: pool.Pool, count: int) -> None:
+        original(self, count)
+        pools.append(self)
+
+    monkeypatch.setattr(pool.Pool, "__init__", init)
+    return pools
+
+
+def all_ended(pools: list[pool.Pool]) -> bool:
+    return bool(pools) and all(
+        len(made._all) == 3 and all(worker.returncode is not None for worker in made._all)
+        for made in pools
+    )
+
+
+def mixed_lines() -> list[bytes]:
+    lines = some_lines(40, 5)
+    lines[7] = dump(fields_of(1, 2, track_mp4_filename="../../x"))
+    lines[50], lines[90], lines[91] = b"not json", b"", dump([1])
+    lines[100] = lines[3]
+    lines[130] = dump(fields_of(26, 0, frame_bboxes=[[1, 1, -2, 3]], frame_ts=[1]))
+    return lines
+
+
+def test_worker_processes_find_the_same(
+    layout: Layout, workers: list[pool.Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = build(layout, mixed_lines(), "many")
+    assert all_ended(workers)
+    assert [worker.returncode for worker in workers[0]._all] == [0, 0, 0]
+    monkeypatch.setattr(pool, "SMALL_BYTES", 1 << 30)
+    alone = build(layout, mixed_lines(), "alone")
+    assert not workers[1]._all
+    assert [as_values(t) for t in tracks_of(many)] == [as_values(t) for t in tracks_of(alone)]
+    assert many.refused == alone.refused
+    assert [line.line for line in many.refused] == [8, 51, 92, 131]
+    assert many.duplicates().equals(alone.duplicates())
+    names = ("lines", "tracks", "refused", "duplicate_tracks", "dialect", "hours")
+    assert [getattr(many.manifest, name) for name in names] == [
+        getattr(alone.manifest, name) for name in names
+    ]
+
+
+def test_a_worker_that_is_ended_is_named(
+    layout: Layout, workers: list[pool.Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        pool, "_START", "import os; os.read(0, 9); os.kill(os.getpid(), 9) # {path}"
+    )
+    with pytest.raises(LacksError, match=r"lines from \d+ on was ended .*code -9.* again"):
+        build(layout, some_lines())
+    assert all_ended(workers)
+    assert nothing_left(layout)
+
+
+def test_workers_end_with_a_damaged_file(layout: Layout, workers: list[pool.Pool]) -> None:
+    path = write(layout, some_lines(200))
+    path.write_bytes(path.read_bytes()[:-3000])
+    with pytest.raises(DamagedFileError, match=r"ends too early, in line \d+"):
+        build_index(path, layout, "meta")
+    assert all_ended(workers)
+    assert nothing_left(layout)
+
+
+def test_workers_end_when_the_build_is_interrupted(
+    layout: Layout, workers: list[pool.Pool]
+) -> None:
+    def interrupt(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_index(write(layout, some_lines(200)), layout, "meta", progress=interrupt)
+    assert all_ended(workers)
+    assert nothing_left(layout)
+
+
+ORPHANS = """
+    import os, pathlib, sys
+    from trackverse_cli.index import build, pool, source
+    from trackverse_cli.layout import Layout
+
+    pool.SMALL_BYTES, source.BLOCK_BYTES = 0, 3000
+    pool.usable_cores = lambda: 2
+    made = []
+    original = pool.Pool.__init__
+
+    def init(self, count):
+        original(self, count)
+        made.extend(worker.pid for worker in self._all)
+
+    def die(*_):
+        print(*made, flush=True)
+        os.kill(os.getpid(), 9)
+
+    pool.Pool.__init__ = init
+    root, path = map(pathlib.Path, sys.argv[1:])
+    build.build_index(path, Layout(root), "meta", progress=die)
+"""
+
+
+def test_no_worker_outlives_a_killed_build(layout: Layout) -> None:
+    path = write(layout, some_lines(200))
+    script = [sys.executable, "-c", textwrap.dedent(ORPHANS), layout.root, path]
+    done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == -9, done.stderr
+    workers = [int(pid) for pid in done.stdout.split()]
+    assert len(workers) == 2
+    # Their standard error is this test's pipe: run() came back, so they have closed it.
+    assert not [pid for pid in workers if is_running(pid)]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(("digits", "encoding"), [(0, "DICT"), (2, "DICT"), (9, "SPLIT")])
+def test_boxes_are_stored_as_suits_their_numbers(
+    layout: Layout, digits: int, encoding: str
+) -> None:
+    dice = random.Random(5)
+    boxes = [[round(dice.uniform(1, 9), digits) for _ in range(4)] for _ in range(20_000)]
+    times = [number / 16 for number in range(len(boxes))]
+    index = build(layout, [dump(fields_of(1, 1, frame_ts=times, frame_bboxes=boxes))])
+    (track,) = tracks_of(index)
+    assert track.frame_bboxes.tolist() == boxes
+    group = index._tracks.metadata.row_group(0)
+    found = {group.column(n).path_in_schema: group.column(n).encodings for n in range(18)}
+    assert any(encoding in name for name in found["x.list.element"])
 
 
 def nothing_left(layout: Layout, name: str = "meta") -> bool:
@@ -333,9 +578,9 @@ def test_a_flipped_byte_is_noticed(layout: Layout, place: float) -> None:
     [
         (b"", "is empty"),
         (b"hello\n", "is no gzip file"),
-        (gzip.compress(b""), "has no lines"),
-        (gzip.compress(b"\n \n"), "has no lines"),
-        (gzip.compress(b"[]\n{}\n"), "no line of .* gives a track, and line 1 says why: .*object"),
+        (gzip.compress(b"", mtime=0), "has no lines"),
+        (gzip.compress(b"\n \n", mtime=0), "has no lines"),
+        (gzip.compress(b"[]\n{}\n", mtime=0), "no line of .* gives a track, and line 1 says why: .*object"),
     ],
 )
 def test_what_is_no_metadata_gets_its_own_sentence(
@@ -370,11 +615,19 @@ def test_an_endless_line_costs_only_itself(layout: Layout, monkeypatch: pytest.M
     assert [line.line for line in index.refused] == [2]
 
 
-def test_an_outdated_index_is_named_and_a_touched_file_is_not(layout: Layout) -> None:
+def test_an_outdated_index_is_named_and_a_touched_file_is_not(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     build(layout, some_lines(2))
     path = layout.metadata / "meta.jsonl.gzip"
     os.utime(path, (1, 1))
+    monkeypatch.setattr(reader, "checksum", lambda _: pytest.fail("the whole file was read again"))
     open_index(layout, "meta")
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(IndexUnusableError, match="trackverse fetch-meta meta"):
+        open_index(layout, "meta")
     write(layout, some_lines(3))
     with pytest.raises(IndexUnusableError, match="trackverse fetch-meta meta"):
         open_index(layout, "meta")

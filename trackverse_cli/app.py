@@ -213,6 +213,7 @@ def _global_options(
 
 def _add_commands() -> None:
     from trackverse_cli.commands import (
+        clean,
         config,
         demo,
         doctor,
@@ -232,6 +233,7 @@ def _add_commands() -> None:
         download_tracks,
         submit,
         verify,
+        clean,
         config,
         plugins,
         doctor,

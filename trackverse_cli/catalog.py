@@ -14,22 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trackverse_cli.choice import Choice, Gone, load_choice, save_choice
+from trackverse_cli.chooser import choose
 from trackverse_cli.errors import UsageError
-from trackverse_cli.files import atomic_write
 from trackverse_cli.index import Index, RefusedLine, open_index, resolve_metadata
-from trackverse_cli.index.writer import (
-    DECODE_COST,
-    ENCODE_COST,
-    MAX_CLIP_SECONDS,
-    REQUEST_COST,
-)
-from trackverse_cli.ledger import LedgerState, read_ledger
-from trackverse_cli.reasons import UNRECOVERABLE
-from trackverse_cli.selection import COLUMNS, Selection, fill_classes
+from trackverse_cli.ledger import read_ledger
+from trackverse_cli.recipe import recipe_id
+from trackverse_cli.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -37,12 +31,16 @@ if TYPE_CHECKING:
     from trackverse_cli.metadata import Track
 
     Rows = NDArray[np.int64]
+    Part = dict[int, tuple[tuple[Track, ...], NDArray[np.bool_]]]
 
 FROZEN_VARIABLE = "TRACKVERSE_SELECTION"
 """Names the choice that a job was submitted with, so that its ranks agree while it runs."""
 
-VIDEOS_AT_ONCE = 4096
+CLIPS_AT_ONCE = 4096
 """Videos whose clips are listed at once, which bounds memory."""
+
+FIRST_VIDEOS, VIDEOS_AT_ONCE = 16, 256
+"""Videos whose boxes are in memory at once: few at first, so that a rank begins soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +56,6 @@ class Video:
     video_id: str
     tracks: tuple[Track, ...]
     selected: tuple[Track, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which videos and tracks of several indexes are meant.
-
-    Attributes:
-        rows: for each index (v,) the row of every chosen video in it, or -1.
-        masks: for each index (t,) whether each of its tracks is selected.
-        costs: (v,) seconds of work for the selected tracks of every video.
-    """
-
-    rows: tuple[Rows, ...]
-    masks: tuple[NDArray[np.bool_], ...]
-    costs: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """What the ledger says cannot be had, so that others take its place in a class."""
-
-    videos: frozenset[str] = frozenset()
-    tracks: frozenset[tuple[str, str]] = frozenset()
-
-    @classmethod
-    def of(cls, ledger: LedgerState) -> Gone:
-        """Return what has an unrecoverable reason as its newest."""
-        videos = (v.video_id for v in ledger.videos.values() if v.reason in UNRECOVERABLE)
-        tracks = (key for key, f in ledger.failures.items() if f.reason in UNRECOVERABLE)
-        return cls(frozenset(videos), frozenset(tracks))
 
 
 class Catalog:
@@ -113,14 +81,28 @@ class Catalog:
         self.selection = selection
 
     @property
-    def name(self) -> str:
-        """The names of its indexes, joined by `+`."""
-        return "+".join(index.name for index in self._indexes)
-
-    @property
     def names(self) -> tuple[str, ...]:
         """The names of its indexes."""
         return tuple(index.name for index in self._indexes)
+
+    @property
+    def name(self) -> str:
+        """The names of its indexes, joined by `+`."""
+        return "+".join(self.names)
+
+    @property
+    def sources(self) -> list[dict[str, str]]:
+        """Name, file and checksum of each metadata file."""
+        found = ((index.name, index.manifest) for index in self._indexes)
+        return [
+            {"name": name, "file": m.source.rpartition("/")[2], "checksum": m.checksum}
+            for name, m in found
+        ]
+
+    @property
+    def identity(self) -> str:
+        """32 hex digits that name the files and the choice."""
+        return hashlib.blake2b(f"{self.sources} {self.key}".encode(), digest_size=16).hexdigest()
 
     @cached_property
     def video_ids(self) -> list[str]:
@@ -128,7 +110,7 @@ class Catalog:
         if self._choice is None:
             return self._indexes[0].video_ids
         ids = np.empty(len(self._choice.costs), dtype=object)
-        for index, rows in zip(self._indexes, self._choice.rows, strict=True):
+        for index, _, rows, _ in self._parts:
             known = np.array(index.video_ids, dtype=object)
             ids[rows >= 0] = known[rows[rows >= 0]]
         names: list[str] = ids.tolist()
@@ -141,10 +123,22 @@ class Catalog:
 
     @cached_property
     def refused(self) -> list[RefusedLine]:
-        """The lines of all indexes that gave no track; a selection leaves them out."""
+        """The lines of all indexes that gave no track; a selection leaves them out.
+
+        They belong to no video, and so to the first rank.
+        """
         if not self.selection.is_everything:
             return []
         return [line for index in self._indexes for line in index.refused]
+
+    @cached_property
+    def _parts(self) -> list[tuple[Index, Rows, Rows, NDArray[np.bool_]]]:
+        """Each index with the place of each video's first track, its rows and its mask."""
+        if self._choice is None:
+            return []
+        begins = [np.append(0, np.cumsum(index.track_counts)) for index in self._indexes]
+        parts = (self._indexes, begins, self._choice.rows, self._choice.masks)
+        return list(zip(*parts, strict=True))
 
     def videos(self, rows: Rows | None = None) -> Iterator[Video]:
         """Yield videos with their tracks, in the order of the rows; raises as `Index.videos`."""
@@ -153,61 +147,66 @@ class Catalog:
             for video in self._indexes[0].videos(wanted):
                 yield Video(video.video_id, video.tracks, video.tracks)
             return
-        for begin in range(0, len(wanted), VIDEOS_AT_ONCE):
-            yield from self._merged(wanted[begin : begin + VIDEOS_AT_ONCE], self._choice)
+        size, begin = FIRST_VIDEOS, 0
+        while begin < len(wanted):
+            yield from self._merged(wanted[begin : begin + size])
+            begin, size = begin + size, min(2 * size, VIDEOS_AT_ONCE)
 
-    def _merged(self, rows: Rows, choice: Choice) -> Iterator[Video]:
-        parts: list[dict[int, tuple[tuple[Track, ...], NDArray[np.bool_]]]] = []
-        for index, own, mask in zip(self._indexes, choice.rows, choice.masks, strict=True):
+    def _merged(self, rows: Rows) -> Iterator[Video]:
+        parts: list[Part] = []
+        for index, begins, own, mask in self._parts:
             chosen = np.unique(own[rows][own[rows] >= 0])
-            begins = np.concatenate([[0], np.cumsum(index.track_counts)])
             read = zip(chosen.tolist(), index.videos(chosen), strict=True)
             parts.append({r: (v.tracks, mask[begins[r] : begins[r + 1]]) for r, v in read})
         for row in rows.tolist():
-            tracks: list[Track] = []
+            tracks: dict[str, Track] = {}
             selected: list[Track] = []
-            for part, own in zip(parts, choice.rows, strict=True):
-                found, mask = part.get(int(own[row]), ((), np.empty(0, dtype=bool)))
-                tracks += found
-                selected += [track for track, keep in zip(found, mask, strict=True) if keep]
-            yield Video(self.video_ids[row], tuple(tracks), tuple(selected))
+            for part, (_, _, own, _) in zip(parts, self._parts, strict=True):
+                found, keep = part.get(int(own[row]), ((), np.empty(0, dtype=bool)))
+                for track, is_selected in zip(found, keep.tolist(), strict=True):
+                    # What an earlier file gave is never selected again: it is the same track.
+                    tracks.setdefault(track.track_id, track)
+                    if is_selected:
+                        selected.append(track)
+            yield Video(self.video_ids[row], tuple(tracks.values()), tuple(selected))
 
     def clips(self, rows: Rows | None = None) -> Iterator[Any]:
         """Yield Arrow tables of the selected clips of some videos, or of all.
 
         Each has `video_row` (of this catalogue), video_id, track_id, clip_name, first_ts,
-        last_ts, label_id, label_name.
+        last_ts, label_id, label_name; a label of a track list has taken the metadata's place.
         """
-        import pyarrow as pa
-
         wanted = np.arange(len(self.costs)) if rows is None else np.sort(rows)
-        for begin in range(0, len(wanted), VIDEOS_AT_ONCE):
-            some = wanted[begin : begin + VIDEOS_AT_ONCE]
+        for begin in range(0, len(wanted), CLIPS_AT_ONCE):
+            some = wanted[begin : begin + CLIPS_AT_ONCE]
             if self._choice is None:
                 yield self._indexes[0].clips(some)
                 continue
-            for index, own, mask in zip(
-                self._indexes, self._choice.rows, self._choice.masks, strict=True
-            ):
+            for index, begins, own, mask in self._parts:
                 there = some[own[some] >= 0]
-                if not len(there):
-                    continue
-                table = index.clips(own[there])
-                back = np.full(len(index.costs), -1, dtype=np.int64)
-                back[own[there]] = there
-                keep = _mask_of(index, mask, np.unique(own[there]))
-                place = table.schema.get_field_index("video_row")
-                catalog_rows = back[table["video_row"].to_numpy()]
-                table = table.set_column(place, "video_row", pa.array(catalog_rows))
-                yield table.filter(pa.array(keep))
+                if len(there):
+                    yield self._selected(index, begins, mask, own[there], there)
 
+    def _selected(
+        self, index: Index, begins: Rows, mask: NDArray[np.bool_], own: Rows, rows: Rows
+    ) -> Any:
+        """Return the selected clips of `own` rows of an index, with `rows` of this catalogue."""
+        import pyarrow as pa
 
-def _mask_of(index: Index, mask: NDArray[np.bool_], rows: Rows) -> NDArray[np.bool_]:
-    """Return the mask of the tracks of some rows, in the order of the index."""
-    ends = np.cumsum(index.track_counts)
-    begins = ends - index.track_counts
-    parts = [mask[begins[row] : ends[row]] for row in rows.tolist()]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=bool)
+        order = np.argsort(own)
+        own, rows = own[order], rows[order]
+        counts = begins[own + 1] - begins[own]
+        keep = np.concatenate([mask[begins[r] : begins[r + 1]] for r in own.tolist()])
+        table = index.clips(own)
+        place = table.schema.get_field_index("video_row")
+        table = table.set_column(place, "video_row", pa.array(np.repeat(rows, counts)))
+        table = table.filter(pa.array(keep))
+        if self.selection.labels:
+            place = table.schema.get_field_index("label_name")
+            own_labels = table["label_name"].fill_null("").to_pylist()
+            labels = self.selection.label_of(table["clip_name"].to_pylist(), own_labels)
+            table = table.set_column(place, "label_name", pa.array(labels, pa.string()))
+        return table
 
 
 def open_catalog(config: Config) -> Catalog:
@@ -217,136 +216,38 @@ def open_catalog(config: Config) -> Catalog:
         config: its `[dataset] metadata` names the files, its selection the tracks.
 
     Raises:
-        UsageError: no such metadata file, an unusable index, or a selection that selects nothing.
+        UsageError: no such metadata file, an unusable index, a selection that selects nothing or
+            whose files cannot be used, or a job's choice that belongs to another selection.
     """
     layout = config.layout
     wanted = config.settings.dataset.metadata or [""]
     names = list(dict.fromkeys(resolve_metadata(layout, one) for one in wanted))
     indexes = [open_index(layout, name) for name in names]
-    selection = Selection.read(config.selection)
+    selection = Selection.of(config.selection)
     if selection.is_everything and len(indexes) == 1:
         return Catalog(indexes, None, selection)
-    gone = Gone.of(read_ledger(layout)) if config.selection.refill else Gone()
-    key = os.environ.get(FROZEN_VARIABLE) or _key(indexes, selection, gone)
-    cache = layout.state / f"selection-{key}.npz"
-    choice = _load(cache, indexes)
+    told = " ".join(f"{index.name} {index.manifest.checksum}" for index in indexes)
+    base = _digest(told, selection.key)
+    frozen = os.environ.get(FROZEN_VARIABLE, "")
+    refill = selection.settings.refill and selection.settings.per_class
+    gone = None
+    if refill and not frozen:
+        gone = Gone.of(read_ledger(layout), recipe_id(config.settings))
+    key = frozen or (base if gone is None else _digest(base, gone.key))
+    kept = layout.state / f"selection-{key}.npz"
+    choice = load_choice(kept, indexes)
     if choice is None:
-        choice = _choose(indexes, selection, gone)
-        _save(cache, choice)
-    if not len(choice.costs):
+        if refill and gone is None:
+            gone = Gone.of(read_ledger(layout), recipe_id(config.settings))
+        choice = choose(indexes, selection, gone, base)
+        save_choice(kept, choice)
+    elif choice.base != base:
         raise UsageError(
-            f"the selection holds no track of {', '.join(names)}; "
-            "`trackverse config` shows what is selected"
+            f"{kept} belongs to another selection or other metadata; "
+            + (f"submit the job again, or unset {FROZEN_VARIABLE}" if frozen else "remove it")
         )
     return Catalog(indexes, choice, selection, key)
 
 
-def _choose(indexes: Sequence[Index], selection: Selection, gone: Gone) -> Choice:
-    masks: list[NDArray[np.bool_]] = []
-    labels: list[list[str]] = []
-    seen = _Seen()
-    tables = [index.clips().select([*COLUMNS, "video_row"]) for index in indexes]
-    for table in tables:
-        mask, own_labels = selection.mask(table)
-        masks.append(mask & seen.new(table))
-        labels.append(own_labels)
-    if selection.settings.per_class:
-        masks = _filled(tables, masks, labels, selection.settings.per_class, gone)
-    ids: dict[str, int] = {}
-    for index, table, mask in zip(indexes, tables, masks, strict=True):
-        for row in np.unique(table["video_row"].to_numpy()[mask]).tolist():
-            ids.setdefault(index.video_ids[row], len(ids))
-    costs = np.full(len(ids), REQUEST_COST)
-    rows = []
-    for index, table, mask in zip(indexes, tables, masks, strict=True):
-        own = np.full(len(ids), -1, dtype=np.int64)
-        # Also videos of which this file's tracks are not selected: they settle the geometry.
-        for row, name in enumerate(index.video_ids):
-            if name in ids:
-                own[ids[name]] = row
-        rows.append(own)
-        seconds = np.minimum(_lengths(table), MAX_CLIP_SECONDS) * mask
-        work = np.bincount(table["video_row"].to_numpy(), seconds, len(index.costs))
-        costs[own >= 0] += (DECODE_COST + ENCODE_COST) * work[own[own >= 0]]
-    return Choice(tuple(rows), tuple(masks), costs)
-
-
-def _lengths(table: Any) -> NDArray[np.float64]:
-    lengths: NDArray[np.float64] = table["last_ts"].to_numpy() - table["first_ts"].to_numpy()
-    return lengths
-
-
-class _Seen:
-    """Tracks and clip names of earlier files."""
-
-    def __init__(self) -> None:
-        self._names: set[str] = set()
-        self._tracks: set[tuple[str, str]] = set()
-
-    def new(self, table: Any) -> NDArray[np.bool_]:
-        names = table["clip_name"].to_pylist()
-        tracks = list(
-            zip(table["video_id"].to_pylist(), table["track_id"].to_pylist(), strict=True)
-        )
-        fresh = [
-            n not in self._names and t not in self._tracks
-            for n, t in zip(names, tracks, strict=True)
-        ]
-        self._names.update(names)
-        self._tracks.update(tracks)
-        return np.array(fresh, dtype=bool)
-
-
-def _filled(
-    tables: Sequence[Any],
-    masks: Sequence[NDArray[np.bool_]],
-    labels: Sequence[list[str]],
-    per_class: int,
-    gone: Gone,
-) -> list[NDArray[np.bool_]]:
-    track_ids = [name for table in tables for name in table["track_id"].to_pylist()]
-    mask = np.concatenate(masks)
-    if gone.videos or gone.tracks:
-        videos = [name for table in tables for name in table["video_id"].to_pylist()]
-        keys = zip(videos, track_ids, strict=True)
-        lost = (key[0] in gone.videos or key in gone.tracks for key in keys)
-        mask &= ~np.fromiter(lost, bool, len(track_ids))
-    kept = fill_classes(mask, [x for own in labels for x in own], track_ids, per_class)
-    return np.split(kept, np.cumsum([len(mask) for mask in masks])[:-1])
-
-
-def _key(indexes: Sequence[Index], selection: Selection, gone: Gone) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for index in indexes:
-        digest.update(f"{index.name} {index.manifest.checksum} ".encode())
-    digest.update(selection.key.encode())
-    digest.update(repr((sorted(gone.videos), sorted(gone.tracks))).encode())
-    return digest.hexdigest()
-
-
-def _save(path: Path, choice: Choice) -> None:
-    """Keep a choice for the other ranks; a folder that cannot be written just costs time."""
-    arrays: dict[str, Any] = {"costs": choice.costs}
-    for number, (rows, mask) in enumerate(zip(choice.rows, choice.masks, strict=True)):
-        arrays[f"rows{number}"], arrays[f"mask{number}"] = rows, np.packbits(mask)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
-    except OSError:
-        return
-
-
-def _load(path: Path, indexes: Sequence[Index]) -> Choice | None:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            rows = tuple(arrays[f"rows{number}"] for number in range(len(indexes)))
-            masks = tuple(
-                np.unpackbits(arrays[f"mask{number}"], count=int(index.track_counts.sum())).astype(
-                    bool
-                )
-                for number, index in enumerate(indexes)
-            )
-            return Choice(rows, masks, arrays["costs"])
-    except (OSError, ValueError, KeyError, EOFError):
-        return None
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b(" ".join(parts).encode(), digest_size=8).hexdigest()

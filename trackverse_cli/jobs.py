@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from trackverse_cli import plugins
 from trackverse_cli.audit import audit, due_ranks
@@ -14,15 +17,22 @@ from trackverse_cli.clock import Clock, SystemClock, utc_text
 from trackverse_cli.errors import UsageError
 from trackverse_cli.files import make_folder
 from trackverse_cli.interfaces import Executor, ExecutorPlugin, Job, Task, TaskState
+from trackverse_cli.ledger import Followed, LedgerFollower
 from trackverse_cli.probe import Level
+from trackverse_cli.progress import progress
+from trackverse_cli.worklist import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from trackverse_cli.config import Config
+    from trackverse_cli.layout import Layout
     from trackverse_cli.settings import Stage
 
 POLL_SECONDS = 0.5
+
+LOOK_SECONDS = 1.0
+"""Time between two looks at the ledger of a running job, and longer where a look takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +42,35 @@ class Plan:
     Attributes:
         job: the job; its ranks are those that are not done.
         plugin: the executor that would run it.
+        stage: the command that each rank runs.
+        catalog: what the job works on.
+        rows: the videos that have something left to win, by row of the catalogue.
+        clips: the clips that have not been won yet.
     """
 
     job: Job
     plugin: ExecutorPlugin
+    stage: Stage
+    catalog: Catalog
+    rows: frozenset[int]
+    clips: int
+
+    @property
+    def work(self) -> tuple[int, str]:
+        """How much there is to do, and of what: `clips`, or `videos` where none are cut."""
+        if self.stage == "download-videos":
+            return len(self.rows), "videos"
+        return self.clips, "clips"
+
+    def clips_by_video(self) -> dict[str, int]:
+        """Return video id -> its selected clips, for the videos of the job."""
+        counts: dict[str, int] = {}
+        for table in self.catalog.clips(np.array(sorted(self.rows), dtype=np.int64)):
+            rows, numbers = np.unique(table["video_row"].to_numpy(), return_counts=True)
+            for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
+                video_id = self.catalog.video_ids[row]
+                counts[video_id] = counts.get(video_id, 0) + number
+        return counts
 
 
 def plan_job(
@@ -65,7 +100,8 @@ def plan_job(
     if config.settings.extract.workers:
         env["TRACKVERSE_EXTRACT__WORKERS"] = str(config.settings.extract.workers)
     job = Job(f"trackverse-{stage}", tuple(words), world_size, ranks, log_dir, env)
-    return Plan(job, plugin)
+    due = found.clips.states[State.MISSING] + found.clips.states[State.DAMAGED]
+    return Plan(job, plugin, stage, catalog, frozenset(rows), due)
 
 
 def catalog_words(config: Config, catalog: Catalog) -> list[str]:
@@ -106,10 +142,12 @@ def watch(
     tasks: list[Task],
     changed: Callable[[Task, TaskState], None],
     clock: Clock | None = None,
+    look: Callable[[], object] | None = None,
 ) -> Mapping[Task, TaskState]:
     """Poll until every task has ended; return their last states.
 
-    An exception (Ctrl-C among them) cancels all tasks before it goes on.
+    `look` is called after every poll. An exception (Ctrl-C among them) cancels all tasks before
+    it goes on.
     """
     clock = clock or SystemClock()
     known: dict[Task, TaskState] = {}
@@ -120,12 +158,68 @@ def watch(
                 if known.get(task) != state:
                     known[task] = state
                     changed(task, state)
+            if look is not None:
+                look()
             if all(states[task].ended for task in tasks):
                 return states
             clock.sleep(POLL_SECONDS)
     except BaseException:
         executor.cancel(tasks)
         raise
+
+
+class JobProgress:
+    """How far a job's ranks are, as their ledgers tell.
+
+    Args:
+        plan: the job; made before it is started, or what its ranks do first is missed.
+        layout: the dataset folder.
+        advance: takes the amount done since its last call.
+        clock: what to take the time from.
+    """
+
+    def __init__(
+        self, plan: Plan, layout: Layout, advance: Callable[[float], None], clock: Clock
+    ) -> None:
+        self._total, self._unit = plan.work
+        counts = plan.clips_by_video() if self._unit == "clips" else {}
+        self._follower = LedgerFollower(layout, plan.stage, plan.job.world_size, counts)
+        self._advance = advance
+        self._clock = clock
+        self._next = clock.monotonic()
+        self._shown = 0
+        self.seen = Followed()
+
+    def look(self, at_once: bool = False) -> Followed:
+        """Show what has been done, looking now and then only; return the counts so far."""
+        begun = self._clock.monotonic()
+        if begun >= self._next or at_once:
+            # A file server that stumbles must not end the job; the next look sees more.
+            with suppress(OSError):
+                self.seen = self._follower.look()
+            spent = self._clock.monotonic() - begun
+            self._next = begun + max(LOOK_SECONDS, 20 * spent)
+        # A video that fails takes its clips along, also those that were there before.
+        done = min(self._total, self._done())
+        self._advance(done - self._shown)
+        self._shown = done
+        return self.seen
+
+    def _done(self) -> int:
+        if self._unit == "videos":
+            return self.seen.videos + self.seen.failed_videos
+        return self.seen.clips + self.seen.failed_clips
+
+
+@contextmanager
+def job_progress(plan: Plan, layout: Layout, clock: Clock | None = None) -> Iterator[JobProgress]:
+    """Show how far a job is while its ranks run elsewhere; enter it before they are started."""
+    clock = clock or SystemClock()
+    total, unit = plan.work
+    with progress(plan.stage, total, unit, clock) as advance:
+        shown = JobProgress(plan, layout, advance, clock)
+        yield shown
+        shown.look(at_once=True)
 
 
 def exit_code(states: Mapping[Task, TaskState]) -> int:

@@ -8,219 +8,174 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trackverse_cli.errors import UsageError
-from trackverse_cli.layout import check_video_id
+from trackverse_cli.files import checksum
+from trackverse_cli.keys import contains
+from trackverse_cli.lists import TrackList, read_track_list, read_video_list
 from trackverse_cli.manifest import read_manifest
-from trackverse_cli.metadata import LineError, parse_line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from trackverse_cli.keys import Keys
     from trackverse_cli.settings import SelectSettings
 
     Mask = NDArray[np.bool_]
 
-COLUMNS = ("video_id", "track_id", "clip_name", "first_ts", "last_ts", "label_name")
-"""The columns of an index that a selection looks at."""
-
-_GZIP = b"\x1f\x8b"
+FILE_KEYS = ("videos", "tracks", "exclude_videos_of", "only")
+"""The keys of `SelectSettings` that name a file."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrackList:
-    """A list of tracks from a file.
-
-    Attributes:
-        ids: track ids.
-        names: base name of a clip -> label, "" where the list gives none.
-    """
-
-    ids: frozenset[str] = frozenset()
-    names: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether some line gives a label, which then wins over the metadata's."""
-        return any(self.names.values())
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Selection:
-    """A selection with its files read.
+    """What was asked for; its files are read when they are needed.
 
     Attributes:
         settings: what was asked for.
-        videos: the only videos, or None for all.
-        tracks: the only tracks, or None for all.
-        excluded: videos that are left out.
-        only: the only (video id, track id), or None for all.
-        key: 16 hex digits that name settings and the content of the files.
+        files: key of `SelectSettings` -> checksum of the file that it names.
     """
 
     settings: SelectSettings
-    videos: frozenset[str] | None
-    tracks: TrackList | None
-    excluded: frozenset[str]
-    only: frozenset[tuple[str, str]] | None
-    key: str
+    files: dict[str, str]
 
     @classmethod
-    def read(cls, settings: SelectSettings) -> Selection:
-        """Read the files of a selection.
+    def of(cls, settings: SelectSettings) -> Selection:
+        """Return the selection of some settings, with the checksums of its files.
 
         Raises:
-            UsageError: a file cannot be read, or holds nothing of its kind.
+            UsageError: a file cannot be read.
         """
-        videos = _ids(settings.videos) if settings.videos else None
-        tracks = read_track_list(settings.tracks) if settings.tracks else None
-        excluded = _ids(settings.exclude_videos_of) if settings.exclude_videos_of else frozenset()
-        only = read_manifest(settings.only).held() if settings.only else None
-        said = settings.model_dump(exclude={"videos", "tracks", "exclude_videos_of", "only"})
-        parts: list[object] = [said, sorted(videos or ()), sorted(excluded), sorted(only or ())]
-        if tracks is not None:
-            parts += [sorted(tracks.ids), sorted(tracks.names.items())]
-        text = json.dumps([parts, videos is None, tracks is None, only is None])
-        return cls(settings, videos, tracks, excluded, only, _hash(text).hex())
+        files = {}
+        for key in FILE_KEYS:
+            path = getattr(settings, key)
+            if path is not None:
+                try:
+                    files[key] = checksum(path)
+                except OSError as error:
+                    raise UsageError(
+                        f"cannot read {path}: {error.strerror}; {option(key)} wants a file"
+                    ) from error
+        return cls(settings, files)
 
     @property
     def is_everything(self) -> bool:
         """Whether nothing is left out."""
         chosen = self.settings.classes or self.settings.per_class or self.settings.min_seconds
-        lists = (self.videos, self.tracks, self.only)
-        return not chosen and not self.excluded and all(one is None for one in lists)
+        return not chosen and not self.files
 
-    def mask(self, table: Any) -> tuple[Mask, list[str]]:
-        """Judge tracks one by one, without regard to the number per class.
+    @property
+    def key(self) -> str:
+        """32 hex digits that name the settings and the content of the files."""
+        said = self.settings.model_dump(exclude=set(FILE_KEYS))
+        text = json.dumps([said, self.files], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings that are not defaults; files by base name and checksum."""
+        said = self.settings.model_dump(mode="json", exclude_defaults=True)
+        for key, digest in self.files.items():
+            said[key] = {"name": getattr(self.settings, key).name, "checksum": digest}
+        return said
+
+    @cached_property
+    def videos(self) -> frozenset[str] | None:
+        """The only videos, or None for all; raises UsageError if the file is no list."""
+        path = self.settings.videos
+        return None if path is None else read_video_list(path)
+
+    @cached_property
+    def excluded(self) -> frozenset[str]:
+        """Videos that are left out; raises UsageError if the file is no list."""
+        path = self.settings.exclude_videos_of
+        return frozenset() if path is None else read_video_list(path)
+
+    @cached_property
+    def tracks(self) -> TrackList | None:
+        """The only tracks, or None for all; raises UsageError if the file is no list."""
+        path = self.settings.tracks
+        return None if path is None else read_track_list(path)
+
+    @cached_property
+    def only(self) -> Keys | None:
+        """The keys of the only tracks, ascending, or None for all; raises as `read_manifest`."""
+        path = self.settings.only
+        return None if path is None else read_manifest(path).held()
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Base name of a clip -> label that wins over the metadata's."""
+        return {} if self.tracks is None else self.tracks.labels
+
+    def label_of(self, clip_names: Sequence[str], labels: Sequence[str]) -> list[str]:
+        """Return the class of each clip: the list's if it gives one, else the metadata's."""
+        won = self.labels
+        if not won:
+            return list(labels)
+        pairs = zip(clip_names, labels, strict=True)
+        return [won.get(name.rpartition("/")[2], own) for name, own in pairs]
+
+    def of_videos(self, video_ids: Sequence[str]) -> Iterator[tuple[str, Mask]]:
+        """Yield each condition on videos: its key, and (v,) which videos fulfil it."""
+        if self.videos is not None:
+            yield "videos", _in(video_ids, self.videos)
+        if self.excluded:
+            yield "exclude_videos_of", ~_in(video_ids, self.excluded)
+
+    def of_tracks(
+        self, names: tuple[Sequence[str], Sequence[str]], keys: Keys, seconds: NDArray[np.float64]
+    ) -> Iterator[tuple[str, Mask]]:
+        """Yield each condition on tracks but that on classes.
 
         Args:
-            table: an Arrow table with `COLUMNS`.
+            names: the track ids and the clip names, n each.
+            keys: (n,) their keys; may be empty where nothing but a manifest would need them.
+            seconds: (n,) their lengths.
 
-        Returns:
-            (n,) whether each is selected so far, and the class of each.
+        Yields:
+            The condition's key, and (n,) which tracks fulfil it.
         """
-        labels: list[str] = table["label_name"].fill_null("").to_pylist()
-        keep = np.ones(table.num_rows, dtype=bool)
-        if self.videos is not None:
-            keep &= _is_in(table["video_id"], self.videos)
-        if self.excluded:
-            keep &= ~_is_in(table["video_id"], self.excluded)
         if self.settings.min_seconds:
-            keep &= _seconds(table) >= self.settings.min_seconds
+            yield "min_seconds", seconds >= self.settings.min_seconds
         if self.only is not None:
-            pairs = zip(table["video_id"].to_pylist(), table["track_id"].to_pylist(), strict=True)
-            keep &= np.fromiter((pair in self.only for pair in pairs), bool, table.num_rows)
+            yield "only", contains(self.only, keys)
         if self.tracks is not None:
-            names = [name.rpartition("/")[2] for name in table["clip_name"].to_pylist()]
-            listed = np.fromiter((n in self.tracks.names for n in names), bool, len(names))
-            keep &= listed | _is_in(table["track_id"], self.tracks.ids)
-            if self.tracks.has_labels:
-                labels = [
-                    self.tracks.names.get(n) or own for n, own in zip(names, labels, strict=True)
-                ]
-        if self.settings.classes:
-            wanted = frozenset(self.settings.classes)
-            keep &= np.fromiter((label in wanted for label in labels), bool, len(labels))
-        return keep, labels
+            track_ids, clip_names = names
+            base = [name.rpartition("/")[2] for name in clip_names]
+            yield "tracks", _in(base, self.tracks.names) | _in(track_ids, self.tracks.ids)
 
 
-def fill_classes(mask: Mask, labels: list[str], track_ids: list[str], per_class: int) -> Mask:
-    """Keep at most so many selected tracks of each class, in the order of a hash of the track."""
-    by_class: dict[str, list[tuple[bytes, int]]] = {}
-    for place in np.flatnonzero(mask).tolist():
-        by_class.setdefault(labels[place], []).append((_hash(track_ids[place]), place))
-    kept = np.zeros_like(mask)
-    for members in by_class.values():
-        members.sort()
-        kept[[place for _, place in members[:per_class]]] = True
-    return kept
+def _in(values: Sequence[str], known: frozenset[str] | dict[str, str]) -> Mask:
+    return np.fromiter((value in known for value in values), bool, len(values))
 
 
-def read_track_list(path: Path) -> TrackList:
-    """Read a list of tracks: a track id, or `<clip file name>[,<label>]`, a line.
+def option(key: str) -> str:
+    """Return the flag of a key of `SelectSettings`."""
+    return "--" + key.replace("_", "-")
 
-    Clip names are compared by their base name, as in the dataset's validation list; a name that
-    stands there twice counts once, with its first label.
 
-    Raises:
-        UsageError: the file cannot be read, or is empty.
+def fill_classes(mask: Mask, codes: NDArray[np.int32], keys: Keys, per_class: int) -> Mask:
+    """Keep at most so many selected tracks of each class, in the order of their keys.
+
+    Args:
+        mask: (n,) which tracks are selected.
+        codes: (n,) the number of each track's class.
+        keys: (n,) the key of each track.
+        per_class: how many to keep.
     """
-    ids: set[str] = set()
-    names: dict[str, str] = {}
-    for line in _lines(path):
-        name, _, label = line.partition(",")
-        if name.lower().endswith(".mp4"):
-            names.setdefault(name.rpartition("/")[2], label.strip())
-        else:
-            ids.add(name.strip())
-    if not ids and not names:
-        raise UsageError(f"{path} lists no track; it wants a track id or a clip's file name a line")
-    return TrackList(frozenset(ids), names)
-
-
-def _ids(path: Path) -> frozenset[str]:
-    """Return the video ids of a list, of a track list, or of a metadata file."""
-    found = set()
-    with path.open("rb") as file:
-        packed = file.read(2) == _GZIP
-    if packed:
-        found = set(_ids_of_metadata(path))
-    else:
-        for line in _lines(path):
-            name = line.partition(",")[0].rpartition("/")[2]
-            try:
-                found.add(check_video_id(name if len(name) == 11 else name[:11]))
-            except UsageError as error:
-                raise UsageError(f"{path}: {error}; it wants a video id a line") from None
-    if not found:
-        raise UsageError(f"{path} names no video; it wants a video id a line")
-    return frozenset(found)
-
-
-def _ids_of_metadata(path: Path) -> Iterator[str]:
-    import gzip
-
-    try:
-        with gzip.open(path) as lines:
-            for line in lines:
-                try:
-                    yield parse_line(line).video_id
-                except LineError:
-                    continue
-    except (OSError, EOFError) as error:
-        raise UsageError(f"{path} cannot be read to its end: {error}") from error
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no text: {error}") from None
-    return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
-
-
-def _is_in(column: Any, values: Collection[str]) -> Mask:
-    import pyarrow as pa
-    from pyarrow import compute
-
-    kept: Mask = np.asarray(compute.is_in(column, value_set=pa.array(sorted(values), pa.string())))
+    places = np.flatnonzero(mask)
+    order = places[np.lexsort((keys[places], codes[places]))]
+    classes = codes[order]
+    begins = np.flatnonzero(np.append(True, classes[1:] != classes[:-1])) if len(order) else order
+    sizes = np.diff(np.append(begins, len(order)))
+    within = np.arange(len(order)) - np.repeat(begins, sizes)
+    kept = np.zeros_like(mask)
+    kept[order[within < per_class]] = True
     return kept
-
-
-def _seconds(table: Any) -> NDArray[np.float64]:
-    seconds: NDArray[np.float64] = table["last_ts"].to_numpy() - table["first_ts"].to_numpy()
-    return seconds
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=8).digest()

@@ -27,7 +27,8 @@ def show(ctx: typer.Context, as_json: AsJson = False) -> None:
 
     rows = values_with_origins(config)
     if as_json:
-        print_json({key: {"value": value, "origin": origin} for key, value, origin in rows})
+        values = {key: {"value": value, "origin": origin} for key, value, origin in rows}
+        print_json({"schema": 1} | values)
         return
     from rich.console import Console
     from rich.table import Table

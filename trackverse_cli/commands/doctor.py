@@ -26,7 +26,7 @@ def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
     failed = any(finding.state == "missing" for finding in findings)
     if as_json:
         checks = [{"name": f.name, "state": f.state, "message": f.message} for f in findings]
-        print_json({"ready": not failed, "checks": checks})
+        print_json({"schema": 1, "ready": not failed, "checks": checks})
     else:
         from rich.console import Console
         from rich.table import Table

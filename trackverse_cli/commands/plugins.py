@@ -19,7 +19,8 @@ def plugins(as_json: AsJson = False) -> None:
     found = find_plugins()
     if as_json:
         names = ("kind", "name", "summary", "source", "problem")
-        print_json({"plugins": [{name: getattr(one, name) for name in names} for one in found]})
+        rows = [{name: getattr(one, name) for name in names} for one in found]
+        print_json({"schema": 1, "plugins": rows})
         return
     from rich.console import Console
     from rich.table import Table

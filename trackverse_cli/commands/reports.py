@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -9,11 +10,18 @@ import typer
 from trackverse_cli.commands.options import print_json
 
 if TYPE_CHECKING:
-    from trackverse_cli.audit import Audit, Tally
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+
     from trackverse_cli.config import Config
     from trackverse_cli.fetch import FetchResult
+    from trackverse_cli.findings import Audit, Tally
 
 BAD_LINES_SHOWN = 5
+WORST_SHOWN = 10
+STRETCHES_SHOWN = 20
+_COLUMNS = ("complete", "of", "missing", "damaged", "unrecoverable")
 
 
 def print_fetched(result: FetchResult, as_json: bool) -> None:
@@ -62,7 +70,9 @@ def _facts(result: FetchResult) -> dict[str, Any]:
     return facts
 
 
-def print_audit(found: Audit, config: Config) -> None:
+def print_audit(
+    found: Audit, config: Config, rank: int | None = None, world_size: int | None = None
+) -> None:
     """Print how many of how many, what is missing and why, and what to run next."""
     from rich.console import Console
     from rich.table import Table
@@ -70,7 +80,7 @@ def print_audit(found: Audit, config: Config) -> None:
     from trackverse_cli.reasons import MEANING
 
     out = Console()
-    table = Table("", "complete", "of", "missing", "damaged", "unrecoverable", box=None)
+    table = Table("", *_COLUMNS, box=None)
     for name, tally in (("clips", found.clips), ("videos", found.videos)):
         table.add_row(name, *_numbers(tally))
     out.print(table)
@@ -84,8 +94,33 @@ def print_audit(found: Audit, config: Config) -> None:
             out.print(f"\n{reason}, for example:", style="dim", highlight=False)
             for sentence in told[:2]:
                 out.print(f"  {sentence}", markup=False, highlight=False, style="dim")
+        _print_worst(out, "class", {name or "(none)": t for name, t in found.classes.items()})
+        _print_worst(out, "rank", {str(number): t for number, t in found.ranks.items()})
     typer.echo()
-    typer.echo(_next_step(found, config))
+    typer.echo(_next_step(found, config, rank, world_size))
+
+
+def _print_worst(out: Console, what: str, tallies: Mapping[str, Tally]) -> None:
+    """Print those that lack most; nothing where there is only one."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if len(tallies) < 2:
+        return
+    lacking = [name for name, tally in tallies.items() if tally.lacking]
+    worst = sorted(lacking, key=lambda name: -tallies[name].lacking)[:WORST_SHOWN]
+    table = Table(what, *_COLUMNS, box=None)
+    for name in worst:
+        # A class may be called anything, also like markup.
+        table.add_row(Text(name), *_numbers(tallies[name]))
+    out.print()
+    out.print(table)
+    rest = [tally for name, tally in tallies.items() if name not in worst]
+    if rest:
+        complete = sum(tally.expected - tally.lacking for tally in rest)
+        expected = sum(tally.expected for tally in rest)
+        named = f"{len(rest):,} more: {complete:,} of {expected:,} complete"
+        out.print(f"and {named}", highlight=False)
 
 
 def _numbers(tally: Tally) -> list[str]:
@@ -100,11 +135,46 @@ def _numbers(tally: Tally) -> list[str]:
     ]
 
 
-def _next_step(found: Audit, config: Config) -> str:
+def _next_step(found: Audit, config: Config, rank: int | None, world_size: int | None) -> str:
+    from trackverse_cli.findings import due_ranks
+
     if found.complete:
         sound = "" if found.level == 0 else " and sound"
         return f"complete: every clip is there{sound}"
     if not found.due_rows:
         return "nothing is left that another run could win; the rest is listed above"
-    size = config.settings.submit.of_stage(config.settings.submit.stage)[1]
-    return f"next: trackverse submit --world-size {size}"
+    submit = config.settings.submit
+    words = _same_catalog(found, config)
+    if rank is not None:
+        return (
+            f"next: trackverse {words}{submit.stage} --rank {rank} --world-size {found.world_size}"
+        )
+    size = world_size or submit.of_stage(submit.stage)[1]
+    again = due_ranks(found.catalog, found.due_rows, size)
+    told = f" (ranks {_ranges(again)} of {size} have something left)" if size > 1 else ""
+    return f"next: trackverse {words}submit --world-size {size}{told}"
+
+
+def _same_catalog(found: Audit, config: Config) -> str:
+    """Return the options that mean the same clips, where they were given as flags."""
+    from trackverse_cli.jobs import catalog_words
+
+    given = {"dataset.metadata", "dataset.select"}
+    flags = any(config.origins.get(key, "").startswith("flag") for key in given)
+    if not flags and not config.selection_flags:
+        return ""
+    return shlex.join(catalog_words(config, found.catalog)) + " "
+
+
+def _ranges(ranks: Sequence[int]) -> str:
+    """Return `0-2, 5` for 0, 1, 2, 5; after some stretches only how many more there are."""
+    stretches: list[tuple[int, int]] = []
+    for rank in ranks:
+        if stretches and stretches[-1][1] == rank - 1:
+            stretches[-1] = (stretches[-1][0], rank)
+        else:
+            stretches.append((rank, rank))
+    shown = stretches[:STRETCHES_SHOWN]
+    told = ", ".join(f"{a}-{b}" if b > a else f"{a}" for a, b in shown)
+    left = len(ranks) - sum(b - a + 1 for a, b in shown)
+    return f"{told} and {left:,} more" if left else told

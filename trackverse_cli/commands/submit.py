@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from trackverse_cli.interfaces import Task, TaskState
-    from trackverse_cli.jobs import Plan
+    from trackverse_cli.jobs import JobProgress, Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +45,7 @@ def submit(
     config = ctx.obj.config(submit__stage=stage)
     from loguru import logger
 
-    from trackverse_cli.jobs import exit_code, plan_job, start, watch
+    from trackverse_cli.jobs import exit_code, job_progress, plan_job, start, watch
     from trackverse_cli.signals import CANCEL_GRACE_SECONDS, stop_on_signals
 
     chosen = config.settings.submit.stage
@@ -56,16 +57,20 @@ def submit(
     if not plan.job.ranks:
         logger.info("every rank of {} is done", plan.job.world_size)
         return
-    with stop_on_signals(CANCEL_GRACE_SECONDS):
+    waits = wait or plan.plugin.foreground
+    with (
+        stop_on_signals(CANCEL_GRACE_SECONDS),
+        job_progress(plan, config.layout) if waits else nullcontext() as shown,
+    ):
         running, tasks = start(plan, config)
         logger.info(
             "{} of {} ranks by executor {}; their logs: {}",
             len(tasks), plan.job.world_size, plan.plugin.name, plan.job.log_dir,
         )  # fmt: skip
-        if not (wait or plan.plugin.foreground):
+        if shown is None:
             return
-        states = watch(running, tasks, _tell)
-    _print_end(plan)
+        states = watch(running, tasks, _tell, look=shown.look)
+    _print_end(plan, shown)
     raise typer.Exit(exit_code(states))
 
 
@@ -83,8 +88,13 @@ def _tell(task: Task, state: TaskState) -> None:
         logger.info("rank {}: {}", task.rank, state.value)
 
 
-def _print_end(plan: Plan) -> None:
+def _print_end(plan: Plan, shown: JobProgress) -> None:
     from loguru import logger
 
+    seen, unit = shown.seen, plan.work[1]
+    done, failed = (
+        (seen.clips, seen.failed_clips) if unit == "clips" else (seen.videos, seen.failed_videos)
+    )
+    logger.info("{}: {:,} done, {:,} failed", unit, done, failed)
     logger.info("all ranks have ended; `trackverse verify` says what is complete")
     logger.debug("logs: {}", plan.job.log_dir)

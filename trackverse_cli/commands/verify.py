@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trackverse_cli.commands.options import AsJson, Workers, WorldSize, print_json
+from trackverse_cli.commands.options import AsJson, Workers, print_json
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +26,19 @@ def verify(
     rank: Annotated[
         int | None, typer.Option(help="Check this rank's part only.", metavar="R")
     ] = None,
-    world_size: WorldSize = 1,
+    world_size: Annotated[
+        int | None,
+        typer.Option(
+            help="How many ranks share the work; says which of them to run again.", metavar="W"
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Write what is there, and what is not and why.", metavar="FILE"),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget what an interrupted check found sound.")
+    ] = False,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +48,8 @@ def verify(
 
     presence reads folder listings; probe (the default) opens every file; checksum reads every
     byte; decode decodes every frame. Damaged clips are recorded, so that the next run cuts them
-    again; in a folder that cannot be written nothing is.
+    again; in a folder that cannot be written nothing is. An interrupted check goes on where it
+    was. --manifest writes a list that --only takes on any copy of the dataset; .gz packs it.
     """
     config = ctx.obj.config(extract__workers=workers)
     from trackverse_cli.audit import audit, parse_level, record_damage
@@ -43,10 +57,12 @@ def verify(
     from trackverse_cli.signals import stop_on_signals
 
     with stop_on_signals():
-        found = audit(config, parse_level(level), rank, world_size)
+        found = audit(
+            config, parse_level(level), rank, world_size or 1, manifest=manifest, fresh=fresh
+        )
     record_damage(config, found)
     if as_json:
         print_json(found.to_json())
     else:
-        print_audit(found, config)
+        print_audit(found, config, rank, world_size)
     raise typer.Exit(0 if found.complete else 1)

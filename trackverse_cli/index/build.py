@@ -16,7 +16,7 @@ import numpy as np
 
 from trackverse_cli.errors import DamagedFileError, TrackverseError, TryLaterError, UsageError
 from trackverse_cli.files import atomic_write_bytes, checksum, fsync_path, make_folder
-from trackverse_cli.index.manifest import MANIFEST_NAME, Manifest, encode_manifest
+from trackverse_cli.index.manifest import MANIFEST_NAME, Manifest, encode_manifest, sample_of
 from trackverse_cli.index.names import check_index_name
 from trackverse_cli.index.reader import Index
 from trackverse_cli.index.regroup import RowKeys, find_duplicates, is_grouped, regroup
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from trackverse_cli.index.rows import Rows
+    from trackverse_cli.index.rows import Found
     from trackverse_cli.layout import Layout
 
     Progress = Callable[[int, int], None]
@@ -85,8 +85,8 @@ def _build(source: Path, work: Path, shown: Path, progress: Progress | None) -> 
         writer = TrackWriter(first_pass)
         written: deque[Future[None]] = deque()
 
-        def take(rows: Rows, table: Any) -> None:
-            keys.add(*rows.names(table))
+        def take(_: Found, table: Any) -> None:
+            keys.add(*(table[name].to_pylist() for name in ("video_id", "track_id", "clip_name")))
             written.append(writing.submit(writer.add, table))
             while len(written) > _AHEAD:
                 written.popleft().result()
@@ -99,10 +99,11 @@ def _build(source: Path, work: Path, shown: Path, progress: Progress | None) -> 
             writing.shutdown()
             writer.close()
         token = digest.result() if digest else ""
+        sample = sample_of(source) if digest else ""
     if _stat_of(source) != before:
         raise DamagedFileError(f"the metadata file {shown} changed while it was read; try again")
     duplicates, writer = _settle(keys, writer, first_pass, work)
-    return _write_tables(work, scan, writer, duplicates, before, token)
+    return _write_tables(work, scan, writer, duplicates, before, (token, sample))
 
 
 def _settle(
@@ -130,7 +131,7 @@ def _write_tables(
     writer: TrackWriter,
     duplicates: Any,
     stat: tuple[int, int],
-    digest: str,
+    checksums: tuple[str, str],
 ) -> Manifest:
     import pyarrow as pa
     from pyarrow import parquet
@@ -154,7 +155,8 @@ def _write_tables(
         source="",
         size_bytes=stat[0],
         mtime_ns=stat[1],
-        checksum=digest,
+        checksum=checksums[0],
+        sample=checksums[1],
         dialect=scan.dialect,
         lines=scan.lines,
         tracks=totals.tracks,

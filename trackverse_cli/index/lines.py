@@ -26,8 +26,8 @@ _PLAIN_NAME = re.compile(
 )
 _NUMBER_BYTES: Final = b"0123456789.-+eE \t\r\n"
 _STRINGS: Final = frozenset((str,))
-_NOT_PLAIN: Final = (ValueError, TypeError, LookupError, RuntimeError, OverflowError)
-"""What simdjson raises for what is no JSON, another type, or a number beyond 64 bits."""
+_NOT_PLAIN: Final = (ValueError, TypeError, AttributeError, LookupError, RuntimeError)
+"""What comes of what is no JSON, of another type, or of a number beyond 64 bits."""
 
 
 class PlainLine(NamedTuple):
@@ -153,9 +153,9 @@ def _plain(found: Any, number: int, line: bytes) -> PlainLine | None:
         and bones.count(b"{") == 1
         and boxes_of_line
         and len(times) == boxes_of_line
-        and _has(bones, keys.boxes, b"[" + b"[,,,]," * (boxes_of_line - 1) + b"[,,,]]")
-        and _has(bones, keys.times, b"[" + b"," * (boxes_of_line - 1) + b"]")
-        and (not labels or _has(bones, keys.label_ids or "", b"[" + b"," * (labels - 1) + b"]"))
+        and _has(bones, keys.boxes, _shape_of_boxes(boxes_of_line))
+        and _has(bones, keys.times, _shape_of_numbers(boxes_of_line))
+        and (not labels or _has(bones, keys.label_ids or "", _shape_of_numbers(labels)))
         and _STRINGS.issuperset(map(type, label_names))
     ):
         return None
@@ -174,6 +174,16 @@ def _plain(found: Any, number: int, line: bytes) -> PlainLine | None:
         boxes.as_buffer(of_type="d"),
         boxes_of_line,
     )
+
+
+@lru_cache(maxsize=4096)
+def _shape_of_boxes(count: int) -> bytes:
+    return b"[" + b"[,,,]," * (count - 1) + b"[,,,]]"
+
+
+@lru_cache(maxsize=4096)
+def _shape_of_numbers(count: int) -> bytes:
+    return b"[" + b"," * (count - 1) + b"]"
 
 
 def _has(bones: bytes, key: str, shape: bytes) -> bool:

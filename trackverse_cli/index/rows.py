@@ -15,12 +15,10 @@ import numpy as np
 
 from trackverse_cli.index.lines import LineReader, PlainLine
 from trackverse_cli.index.schema import make_table, table_of_tracks, track_schema
-from trackverse_cli.metadata import LineError, Track, dialect_of, parse_line
+from trackverse_cli.metadata import Dialect, LineError, Track, dialect_of, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from trackverse_cli.metadata import Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,42 @@ class RefusedLine:
     reason: str
     message: str
     clip_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a block of lines holds beside its good rows.
+
+    Attributes:
+        lines: lines that are not blank.
+        refused: lines that give no track, in order.
+        dialects: good lines of each dialect.
+    """
+
+    lines: int
+    refused: list[RefusedLine]
+    dialects: dict[Dialect, int]
+
+
+def read_text(first_line: int, text: bytes) -> tuple[Found, Any]:
+    """Read a block of lines; pure, so that it can be done anywhere and in any order.
+
+    Args:
+        first_line: the number of the first line.
+        text: whole lines, without the last newline.
+
+    Returns:
+        What was found, and the Arrow table of the good rows in the order of the lines.
+    """
+    rows = Rows()
+    lines = 0
+    for number, line in enumerate(text.split(b"\n"), first_line):
+        if line and not line.isspace():
+            lines += 1
+            rows.add(number, line)
+    table = rows.table()
+    refused = sorted(rows.refused, key=lambda line: line.line)
+    return Found(lines, refused, rows.dialects), table
 
 
 @dataclass(slots=True)
@@ -96,20 +130,6 @@ class Rows:
             return track_schema().empty_table()
         table = pa.concat_tables(tables)
         return table.sort_by("line") if len(tables) > 1 else table
-
-    def names(self, table: Any) -> tuple[list[str], list[str], list[str]]:
-        """Return the video ids, track ids and clip names of the rows of `table`."""
-        if not self.odd and table.num_rows == len(self.plain):
-            return (
-                [line.video_id for line in self.plain],
-                [line.track_id for line in self.plain],
-                [line.clip_name for line in self.plain],
-            )
-        return (
-            table["video_id"].to_pylist(),
-            table["track_id"].to_pylist(),
-            table["clip_name"].to_pylist(),
-        )
 
     def _plain_table(self) -> Any:
         import pyarrow as pa

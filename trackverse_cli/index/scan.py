@@ -10,19 +10,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from trackverse_cli.errors import DamagedFileError
-from trackverse_cli.index.rows import RefusedLine, Rows
+from trackverse_cli.index.pool import Pool, workers_for
 from trackverse_cli.index.source import read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from trackverse_cli.index.rows import Found, RefusedLine
     from trackverse_cli.index.source import Block
 
     Progress = Callable[[int, int], None]
 
-_AHEAD: Final = 3
-"""Blocks that may wait for their tables: more would only cost memory."""
+_AHEAD: Final = 2
+"""Blocks that may wait beside those being read: more would only cost memory."""
 
 
 @dataclass(slots=True)
@@ -45,48 +46,36 @@ class Scan:
         known = [name for name, count in self.dialects.items() if count]
         return known[0] if len(known) == 1 else "mixed"
 
-    def _look_at(self, block: Block) -> Rows:
-        rows = Rows()
-        for number, line in enumerate(block.lines, block.first_line):
-            if line and not line.isspace():
-                self.lines += 1
-                rows.add(number, line)
-        return rows
-
-    def _count(self, rows: Rows) -> None:
-        self.refused += sorted(rows.refused, key=lambda line: line.line)
-        for name, count in rows.dialects.items():
+    def _count(self, found: Found) -> None:
+        self.lines += found.lines
+        self.refused += found.refused
+        for name, count in found.dialects.items():
             self.dialects[name] = self.dialects.get(name, 0) + count
 
     def read(
-        self, path: Path, shown: Path, take: Callable[[Rows, Any], None], report: Progress
+        self, path: Path, shown: Path, take: Callable[[Found, Any], None], report: Progress
     ) -> None:
         """Read a whole file; `report` gets compressed bytes read, and their total."""
         total = path.stat().st_size if path.is_file() else 0
-        waiting: deque[Future[tuple[Rows, Any]]] = deque()
+        workers = workers_for(total)
+        waiting: deque[Future[tuple[Found, Any]]] = deque()
 
         def finish(limit: int) -> None:
             while len(waiting) > limit:
-                rows, table = waiting.popleft().result()
-                self._count(rows)
+                found, table = waiting.popleft().result()
+                self._count(found)
                 if table.num_rows:
-                    take(rows, table)
+                    take(found, table)
 
         blocks = read_blocks(path, shown)
-        # Decompression and the reading of numbers run outside the interpreter's lock.
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as workers, _no_collection():
+        with ThreadPoolExecutor(1) as reader, Pool(workers) as pool, _no_collection():
             ahead: Future[Block | None] = reader.submit(next, blocks, None)
-            try:
-                while block := ahead.result():
-                    ahead = reader.submit(next, blocks, None)
-                    waiting.append(workers.submit(_with_table, self._look_at(block)))
-                    finish(_AHEAD)
-                    report(min(block.bytes_read, total), total)
-                finish(0)
-            except BaseException:
-                for future in waiting:
-                    future.cancel()
-                raise
+            while block := ahead.result():
+                ahead = reader.submit(next, blocks, None)
+                waiting.append(pool.read(block))
+                finish(workers + _AHEAD)
+                report(min(block.bytes_read, total), total)
+            finish(0)
         report(total, total)
 
 
@@ -102,13 +91,9 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _with_table(rows: Rows) -> tuple[Rows, Any]:
-    return rows, rows.table()
-
-
 def scan_file(
     source: Path,
-    take: Callable[[Rows, Any], None],
+    take: Callable[[Found, Any], None],
     *,
     progress: Progress | None = None,
     shown: Path | None = None,
@@ -117,7 +102,7 @@ def scan_file(
 
     Args:
         source: the gzip file.
-        take: gets the rows of each block and their Arrow table, in the order of the file.
+        take: gets what each block holds and its Arrow table, in the order of the file.
         progress: gets compressed bytes read, and their total.
         shown: the name for errors, `source` if None.
 

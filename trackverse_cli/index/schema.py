@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from trackverse_cli.metadata import Track
 
 SCHEMA_VERSION: Final = 1
-NUMBER_COLUMNS: Final = ("frame_ts", "x", "y", "w", "h")
+BOX_COLUMNS: Final = ("x", "y", "w", "h")
+NUMBER_COLUMNS: Final = ("frame_ts", *BOX_COLUMNS)
 CLIP_COLUMNS: Final = (
     "video_row",
     "video_id",

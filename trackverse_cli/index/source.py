@@ -23,12 +23,12 @@ class Block:
 
     Attributes:
         first_line: the number of the first, from 1.
-        lines: without their newlines; one over the limit is cut to a byte above it.
+        text: the lines without the last newline; one over the limit is cut to a byte above it.
         bytes_read: how far the compressed file has been read.
     """
 
     first_line: int
-    lines: list[bytes]
+    text: bytes
     bytes_read: int
 
 
@@ -89,17 +89,17 @@ def _blocks(file: BinaryIO, shown: Path) -> Iterator[Block]:
             if not newline:
                 continue
             skipping = False
-        *lines_here, rest = (rest + data).split(b"\n")
-        if lines_here:
-            yield Block(number, lines_here, file.tell())
-            number += len(lines_here)
+        whole, newline, rest = (rest + data).rpartition(b"\n")
+        if newline:
+            yield Block(number, whole, file.tell())
+            number += whole.count(b"\n") + 1
         if len(rest) > MAX_LINE_BYTES:
-            yield Block(number, [rest[: MAX_LINE_BYTES + 1]], file.tell())
+            yield Block(number, rest[: MAX_LINE_BYTES + 1], file.tell())
             number += 1
             rest = b""
             skipping = True
     if rest:
-        yield Block(number, [rest], file.tell())
+        yield Block(number, rest, file.tell())
 
 
 def _damage() -> tuple[type[Exception], ...]:

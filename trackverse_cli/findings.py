@@ -1,0 +1,122 @@
+"""What `verify` found: how many of how many, why not, by class and by rank."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from trackverse_cli.shards import assign
+from trackverse_cli.worklist import State, Verdict
+
+if TYPE_CHECKING:
+    from trackverse_cli.catalog import Catalog
+    from trackverse_cli.ledger import ClipRecord
+    from trackverse_cli.probe import Level
+
+SCHEMA_VERSION = 1
+EXAMPLES = 5
+"""Sentences kept for each reason."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Items by state; the states add up to `expected`."""
+
+    states: Counter[State] = field(default_factory=Counter)
+
+    @property
+    def expected(self) -> int:
+        """How many there are to be."""
+        return self.states.total()
+
+    @property
+    def lacking(self) -> int:
+        """How many are not complete."""
+        return self.expected - self.states[State.COMPLETE]
+
+    def to_json(self) -> dict[str, int]:
+        """Return `expected` and the count of every state."""
+        return {"expected": self.expected} | {s.value: self.states[s] for s in State}
+
+
+@dataclass(slots=True)
+class Audit:
+    """The outcome of one `verify`.
+
+    Attributes:
+        level: how closely it looked.
+        catalog: what was expected.
+        world_size: the number of ranks that the work is shared by.
+        clips: distinct clips of the selection and refused lines, by state.
+        videos: distinct videos, by state.
+        reasons: reason -> clips that are not complete for it.
+        classes: class -> its clips; clips without one, and refused lines, stand under "".
+        ranks: rank -> its clips; refused lines are those of rank 0.
+        examples: reason -> a few sentences about them.
+        due_rows: rows of the index whose videos have a clip that another run may win.
+        damaged: (video id, track id, reason, message) of clips that failed the check, and of
+            which the ledger does not know it.
+        healed: (video id, track id, record) of clips that the ledger calls damaged and are sound.
+    """
+
+    level: Level
+    catalog: Catalog
+    world_size: int = 1
+    clips: Tally = field(default_factory=Tally)
+    videos: Tally = field(default_factory=Tally)
+    reasons: Counter[str] = field(default_factory=Counter)
+    classes: dict[str, Tally] = field(default_factory=dict)
+    ranks: dict[int, Tally] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    due_rows: set[int] = field(default_factory=set)
+    damaged: list[tuple[str, str, str, str]] = field(default_factory=list)
+    healed: list[tuple[str, str, ClipRecord]] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expected clip is there and sound."""
+        return not self.clips.lacking
+
+    @property
+    def run_again(self) -> list[int]:
+        """The ranks, of `world_size`, that have something left to win."""
+        return due_ranks(self.catalog, self.due_rows, self.world_size)
+
+    def add_clip(self, verdict: Verdict, what: str, label: str = "", rank: int = 0) -> None:
+        """Count one clip."""
+        of_class, of_rank = self.classes.get(label), self.ranks.get(rank)
+        if of_class is None:
+            of_class = self.classes[label] = Tally()
+        if of_rank is None:
+            of_rank = self.ranks[rank] = Tally()
+        for tally in (self.clips, of_class, of_rank):
+            tally.states[verdict.state] += 1
+        if verdict.state is not State.COMPLETE:
+            self.reasons[verdict.reason] += 1
+            told = self.examples.setdefault(verdict.reason, [])
+            if len(told) < EXAMPLES:
+                told.append(f"{what}: {verdict.message}" if verdict.message else what)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `verify --json` prints."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "complete": self.complete,
+            "metadata": self.catalog.name,
+            "selection": self.catalog.key,
+            "level": self.level.name.lower(),
+            "videos": self.videos.to_json(),
+            "clips": self.clips.to_json(),
+            "reasons": dict(self.reasons.most_common()),
+            "classes": {name: self.classes[name].to_json() for name in sorted(self.classes)},
+            "world_size": self.world_size,
+            "ranks": [{"rank": r} | self.ranks[r].to_json() for r in sorted(self.ranks)],
+            "run_again": self.run_again,
+        }
+
+
+def due_ranks(catalog: Catalog, due_rows: set[int], world_size: int) -> list[int]:
+    """Return the ranks, of so many, that hold a video with something left to win."""
+    ranks = assign(catalog.costs, world_size)
+    return sorted({int(ranks[row]) for row in due_rows})

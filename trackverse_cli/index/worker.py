@@ -1,0 +1,70 @@
+"""One process that reads blocks of lines for a build, over its standard input and output.
+
+It gets `(first line, length)` and so many bytes of lines, and answers `(length, length)`, then
+what it found as msgpack and the table as an Arrow stream. It ends when its input does, which the
+end of the building process, whatever ends it, brings about.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import struct
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from trackverse_cli.index.rows import Found, read_text
+
+if TYPE_CHECKING:
+    from typing import IO
+
+HEADER: Final = struct.Struct("<qq")
+
+
+def ask(worker: IO[bytes], first_line: int, text: bytes) -> None:
+    """Send a block of lines to a worker."""
+    worker.write(HEADER.pack(first_line, len(text)))
+    worker.write(text)
+    worker.flush()
+
+
+def answer(worker: IO[bytes]) -> tuple[Found, Any]:
+    """Return what a worker found in the block that it was sent.
+
+    Raises:
+        EOFError: it ended before it answered.
+    """
+    import pyarrow as pa
+
+    found, table = (_exactly(worker, length) for length in HEADER.unpack(_exactly(worker, 16)))
+    return msgspec.msgpack.decode(found, type=Found), pa.ipc.open_stream(table).read_all()
+
+
+def _exactly(stream: IO[bytes], length: int) -> bytes:
+    content = stream.read(length)
+    if len(content) < length:
+        raise EOFError
+    return content
+
+
+def main() -> None:
+    """Answer until there is no more to answer."""
+    import pyarrow as pa
+
+    # A scheduler asks all processes to stop; the one that builds decides what that means.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    gc.disable()  # a line makes many small objects and no cycles
+    source, target = sys.stdin.buffer, sys.stdout.buffer
+    while header := source.read(HEADER.size):
+        first_line, length = HEADER.unpack(header)
+        found, table = read_text(first_line, _exactly(source, length))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+        said, content = msgspec.msgpack.encode(found), sink.getvalue()
+        target.write(HEADER.pack(len(said), content.size))
+        target.write(said)
+        target.write(content)
+        target.flush()
