@@ -93,16 +93,19 @@ class Catalog:
     @property
     def sources(self) -> list[dict[str, str]]:
         """Name, file and checksum of each metadata file."""
-        found = ((index.name, index.manifest) for index in self._indexes)
         return [
-            {"name": name, "file": m.source.rpartition("/")[2], "checksum": m.checksum}
-            for name, m in found
+            {
+                "name": index.name,
+                "file": index.manifest.source.rpartition("/")[2],
+                "checksum": index.manifest.checksum,
+            }
+            for index in self._indexes
         ]
 
     @property
     def identity(self) -> str:
-        """32 hex digits that name the files and the choice."""
-        return hashlib.blake2b(f"{self.sources} {self.key}".encode(), digest_size=16).hexdigest()
+        """16 hex digits that name the files and the choice."""
+        return _digest(str(self.sources), self.key)
 
     @cached_property
     def video_ids(self) -> list[str]:
@@ -123,13 +126,9 @@ class Catalog:
 
     @cached_property
     def refused(self) -> list[RefusedLine]:
-        """The lines of all indexes that gave no track; a selection leaves them out.
-
-        They belong to no video, and so to the first rank.
-        """
-        if not self.selection.is_everything:
-            return []
-        return [line for index in self._indexes for line in index.refused]
+        """The lines of all indexes that gave no track, rank 0's; a selection leaves them out."""
+        whole = self._indexes if self.selection.is_everything else ()
+        return [line for index in whole for line in index.refused]
 
     @cached_property
     def _parts(self) -> list[tuple[Index, Rows, Rows, NDArray[np.bool_]]]:

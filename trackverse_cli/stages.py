@@ -79,7 +79,9 @@ def run_stage(
         shard.stage, catalog.name, shard.rank, shard.world_size, len(rows),
     )  # fmt: skip
     with (
-        Ledger(layout, shard.stage, shard.rank, shard.world_size, catalog.name, clock) as ledger,
+        Ledger(
+            layout, shard.stage, shard.rank, shard.world_size, catalog.name, clock, catalog.key
+        ) as ledger,
         progress(shard.stage, len(rows), "videos", clock) as advance,
     ):
         run = RankRun(worklist, ledger)
