@@ -580,7 +580,10 @@ def test_a_flipped_byte_is_noticed(layout: Layout, place: float) -> None:
         (b"hello\n", "is no gzip file"),
         (gzip.compress(b"", mtime=0), "has no lines"),
         (gzip.compress(b"\n \n", mtime=0), "has no lines"),
-        (gzip.compress(b"[]\n{}\n", mtime=0), "no line of .* gives a track, and line 1 says why: .*object"),
+        (
+            gzip.compress(b"[]\n{}\n", mtime=0),
+            "no line of .* gives a track, and line 1 says why: .*object",
+        ),
     ],
 )
 def test_what_is_no_metadata_gets_its_own_sentence(

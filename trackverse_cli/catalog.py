@@ -69,11 +69,7 @@ class Catalog:
     """
 
     def __init__(
-        self,
-        indexes: Sequence[Index],
-        choice: Choice | None,
-        selection: Selection,
-        key: str = "",
+        self, indexes: Sequence[Index], choice: Choice | None, selection: Selection, key: str = ""
     ) -> None:
         self.key = key
         self._indexes = tuple(indexes)

@@ -107,10 +107,8 @@ def _selection(
     """Return the named selection with the flags on top."""
     name = settings.dataset.select
     if name and name not in settings.select:
-        where = source_of("dataset.select", origins)
-        raise ConfigError(
-            f"{where}: no [select.{name}] is in the configuration; {hint(name, sorted(settings.select))}"
-        )
+        where, near = source_of("dataset.select", origins), hint(name, sorted(settings.select))
+        raise ConfigError(f"{where}: no [select.{name}] is in the configuration; {near}")
     named = settings.select[name].model_dump(exclude_unset=True) if name else {}
     told = {f"select.{key}": f"flag --{key.replace('_', '-')}" for key in chosen}
     return validate(SelectSettings, named | dict(chosen), told, "select")
