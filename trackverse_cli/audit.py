@@ -85,8 +85,10 @@ def audit(
     checked = None
     if level is not Level.PRESENCE:
         checked = Checked(_checked_path(config, catalog, found, rank), fresh, clock)
+    ids = None if rank is None else {catalog.video_ids[row] for row in rows.tolist()}
+    ledger = read_ledger(config.layout, ids.__contains__ if ids is not None else None)
     auditor = Auditor(
-        catalog, config.layout, read_ledger(config.layout), recipe_id(config.settings), level,
+        catalog, config.layout, ledger, recipe_id(config.settings), level,
         checked, manifest is not None,
     )  # fmt: skip
     workers = config.settings.extract.workers or usable_cores()

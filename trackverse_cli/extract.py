@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from trackverse_cli.clip_errors import of_file_error
 from trackverse_cli.clips import ClipDone, ClipInProgress, ClipSpan, CutSettings, Workshop
 from trackverse_cli.errors import (
     DamagedFileError,
@@ -38,9 +38,6 @@ FRAMES_HELD = 8
 SAMPLING_SECONDS = 1 / 16
 """Boxes were sampled 16 times a second, so the last one may lie this far after the last frame."""
 
-STORAGE_FULL = (errno.ENOSPC, errno.EDQUOT)
-_NO_SUCH_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
-
 
 @dataclass(frozen=True, slots=True)
 class CutOutcome:
@@ -53,6 +50,20 @@ class CutOutcome:
 
     done: tuple[ClipDone, ...]
     failed: tuple[tuple[str, str, str], ...]
+
+
+class PartlyCutError(Exception):
+    """A pass ended early; what it finished stands and wants to be recorded.
+
+    Attributes:
+        outcome: what was finished.
+        cause: why it ended: StoppedError or TryLaterError.
+    """
+
+    def __init__(self, outcome: CutOutcome, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.outcome = outcome
+        self.cause = cause
 
 
 class Cutter:
@@ -223,7 +234,7 @@ class _Pass:
             except ItemError as error:
                 self._failed.append((clip.track.track_id, error.reason, error.message))
             except (OSError, RefusedNameError) as error:
-                told = _of_file_error(error, clip.track.clip_name)
+                told = of_file_error(error, clip.track.clip_name)
                 if isinstance(told, TryLaterError):
                     serious = told
                 else:
@@ -234,30 +245,3 @@ class _Pass:
         if serious is not None:
             raise PartlyCutError(outcome, serious) from serious
         return outcome
-
-
-class PartlyCutError(Exception):
-    """A pass ended early; what it finished stands and wants to be recorded.
-
-    Attributes:
-        outcome: what was finished.
-        cause: why it ended: StoppedError or TryLaterError.
-    """
-
-    def __init__(self, outcome: CutOutcome, cause: Exception) -> None:
-        super().__init__(str(cause))
-        self.outcome = outcome
-        self.cause = cause
-
-
-def _of_file_error(error: Exception, name: str) -> TryLaterError | tuple[str, str]:
-    """Return what a failed write means: run again later, or (reason, message) of the clip."""
-    number = getattr(error, "errno", None)
-    if number in STORAGE_FULL:
-        return TryLaterError(
-            f"the storage is full: clip {name!a} cannot be written ({error}); free some "
-            "space, then run the same command again"
-        )
-    if isinstance(error, RefusedNameError) or number in _NO_SUCH_PLACE:
-        return "refused-name", f"clip name {name!a} cannot be a file here: {error}"
-    return "write-failed", f"clip {name!a} cannot be written: {error}"

@@ -1,0 +1,23 @@
+"""What a failed write of a clip means: for the clip, or for the whole run."""
+
+from __future__ import annotations
+
+import errno
+
+from trackverse_cli.errors import RefusedNameError, TryLaterError
+
+STORAGE_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_SUCH_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+def of_file_error(error: Exception, name: str) -> TryLaterError | tuple[str, str]:
+    """Return what a failed write means: run again later, or (reason, message) of the clip."""
+    number = getattr(error, "errno", None)
+    if number in STORAGE_FULL:
+        return TryLaterError(
+            f"the storage is full: clip {name!a} cannot be written ({error}); free some "
+            "space, then run the same command again"
+        )
+    if isinstance(error, RefusedNameError) or number in _NO_SUCH_PLACE:
+        return "refused-name", f"clip name {name!a} cannot be a file here: {error}"
+    return "write-failed", f"clip {name!a} cannot be written: {error}"
