@@ -1,17 +1,12 @@
-"""What a plugin implements: executors start the ranks of a job, decoders bring frames.
-
-Nothing here is heavy: a plugin's module can be imported, listed and asked whether it is usable
-without loading what it needs to work.
-"""
+"""What a decoder plugin implements: it opens a video and brings its frames."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from fractions import Fraction
     from pathlib import Path
 
@@ -19,113 +14,6 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from numpy.typing import NDArray
     from pydantic import BaseModel
-
-
-class TaskState(StrEnum):
-    """What an executor knows of a task; the ledger, not this, says whether a rank is done."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    """Ended early with exit code 75: throttled, or storage full; to be run again later."""
-    UNKNOWN = "unknown"
-
-    @property
-    def ended(self) -> bool:
-        """Whether the task will not change by itself any more."""
-        return self in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.STOPPED)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One submission: the same command for each of several ranks.
-
-    An executor runs `command --rank R --world-size W` for every R of `ranks`, and nothing else;
-    any rank can be run again by hand.
-
-    Attributes:
-        name: a short name for people and schedulers, of `A-Za-z0-9.-`.
-        command: the command without rank and world size, as a list of words.
-        world_size: the number of ranks that the whole work is split into.
-        ranks: the ranks to run, each in [0, world_size).
-        log_dir: an existing folder; the output of rank R goes to `rank-RRRR.log` in it.
-        env: variables to add to the environment of every rank.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    world_size: int
-    ranks: tuple[int, ...]
-    log_dir: Path
-    env: Mapping[str, str] = field(default_factory=dict)
-
-    def words(self, rank: int) -> list[str]:
-        """Return the whole command of one rank."""
-        return [*self.command, "--rank", str(rank), "--world-size", str(self.world_size)]
-
-    def log_path(self, rank: int) -> Path:
-        """Return the log file of one rank."""
-        return self.log_dir / f"rank-{rank:04d}.log"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One rank of a submitted job. It can be written as JSON and polled days later.
-
-    Attributes:
-        executor: the name of the executor that made it.
-        rank: the rank that it runs.
-        handle: what the executor needs to find it again, as text of its own.
-    """
-
-    executor: str
-    rank: int
-    handle: str
-
-
-@runtime_checkable
-class Executor(Protocol):
-    """Starts ranks somewhere and says how they fare."""
-
-    def submit(self, job: Job) -> Sequence[Task]:
-        """Start, or queue, every rank of `job`; return one task for each, in their order.
-
-        Raises:
-            LacksError: what this executor needs is not there.
-        """
-        ...
-
-    def poll(self, tasks: Sequence[Task]) -> Mapping[Task, TaskState]:
-        """Return the state of every given task; also from another process than `submit`."""
-        ...
-
-    def cancel(self, tasks: Sequence[Task]) -> None:
-        """Stop the given tasks; ended ones are left alone."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutorPlugin:
-    """An executor as a plugin offers it.
-
-    Attributes:
-        name: what `--executor` and `[submit] executor` call it.
-        summary: one line for `trackverse plugins`.
-        settings: the pydantic model of `[executor.<name>]`; every field has a default.
-        create: makes the executor from its validated settings.
-        unavailable: says in one sentence why it cannot work on this machine, or None.
-        foreground: whether tasks live only as long as the process that submitted them, so that
-            `submit` has to stay.
-    """
-
-    name: str
-    summary: str
-    settings: type[BaseModel]
-    create: Callable[[Any], Executor]
-    unavailable: Callable[[], str | None] = lambda: None
-    foreground: bool = False
 
 
 @dataclass(frozen=True, slots=True)
