@@ -111,6 +111,26 @@ class Layout:
         return self.root / "state"
 
     @property
+    def runs(self) -> Path:
+        """Where each run at work keeps its sign of life."""
+        return self.state / "runs"
+
+    @property
+    def leases(self) -> Path:
+        """Where runs say what they are at."""
+        return self.state / "leases"
+
+    @property
+    def done(self) -> Path:
+        """Where ranks that found nothing left to win are marked."""
+        return self.state / "done"
+
+    @property
+    def jobs(self) -> Path:
+        """Where every submitted job is kept, each in a folder of its own."""
+        return self.state / "jobs"
+
+    @property
     def logs(self) -> Path:
         """Where the ranks' logs are kept."""
         return self.root / "logs"

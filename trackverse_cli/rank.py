@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from trackverse_cli.catalog import Video
     from trackverse_cli.download import DownloadedVideo, Downloader
     from trackverse_cli.extract import CutOutcome, Cutter
-    from trackverse_cli.ledger import Ledger
+    from trackverse_cli.fence import Fence
+    from trackverse_cli.ledger import Ledger, LedgerState
     from trackverse_cli.metadata import Track
 
 THROTTLED_IN_A_ROW = 3
@@ -58,13 +59,27 @@ class RankRun:
     Args:
         worklist: what is done and due.
         ledger: this run's own record.
+        fence: keeps other runs off what this one is at.
+        follow: whether a video that is not on disk may still come.
+
+    Attributes:
+        summary: what it did so far.
+        layout: the dataset folder.
+        put_off: videos that another run was at, with their due tracks.
+        absent: videos that were not on disk, likewise, with `follow` only.
     """
 
-    def __init__(self, worklist: Worklist, ledger: Ledger) -> None:
+    def __init__(
+        self, worklist: Worklist, ledger: Ledger, fence: Fence, follow: bool = False
+    ) -> None:
         self.summary = RankSummary()
+        self.put_off: list[tuple[Video, list[Track]]] = []
+        self.absent: list[tuple[Video, list[Track]]] = []
+        self.layout = worklist.layout
         self._worklist = worklist
-        self._layout = worklist.layout
         self._ledger = ledger
+        self._fence = fence
+        self._follow = follow
         self._lock = threading.Lock()
         self._in_a_row: Counter[str] = Counter()
 
@@ -92,30 +107,99 @@ class RankRun:
         with self._lock:
             self.summary.clips[outcome] += clips
 
-    def find(self, video: Video, due: Sequence[Track]) -> Path | None:
+    @property
+    def ledger_state(self) -> LedgerState:
+        """What all runs recorded, as of the last reading."""
+        return self._worklist.ledger
+
+    def refresh(self, ledger: LedgerState) -> None:
+        """Look at the disk anew, and at what runs recorded of the videos that are left."""
+        self._worklist = Worklist(self.layout, ledger, self._worklist.recipe)
+
+    def is_here(self, video_id: str) -> bool:
+        """Say whether a video was on disk at the last `refresh`."""
+        return self._worklist.video(video_id) is not None
+
+    def still_due(self, due: Sequence[Track]) -> list[Track]:
+        """Return those of the due tracks that no other run has cut or given up meanwhile."""
+        left = []
+        for track in due:
+            name = (track.video_id, track.track_id, track.clip_name)
+            if self._worklist.is_due(*name):
+                left.append(track)
+                continue
+            verdict = self._worklist.clip(*name)
+            self._count(verdict.reason or "there before", 1)
+        return left
+
+    def is_alive_elsewhere(self, video: Video) -> bool:
+        """Say whether a run that is at a video has been seen to be alive."""
+        fence, video_id = self._fence, video.video_id
+        return any(fence.is_alive_elsewhere(work, video_id) for work in ("cut", "download"))
+
+    def begin(self, video: Video, due: list[Track]) -> bool:
+        """Return whether this run may cut clips of a video; if not, put it off.
+
+        Raises:
+            OSError: the disk refused the lease.
+        """
+        if self._fence.claim("cut", video.video_id):
+            if not any(self._has_come(track) for track in due):
+                return True
+            self._fence.release("cut", video.video_id)
+        self.put_off.append((video, due))
+        return False
+
+    def _has_come(self, track: Track) -> bool:
+        """Say whether a clip is there that was not when this run looked."""
+        path = self.layout.clip(track.clip_name)
+        return not self._worklist.listed(path) and path.exists()
+
+    def end(self, video: Video) -> None:
+        """Let other runs at a video that `begin` took."""
+        self._fence.release("cut", video.video_id)
+
+    def find(self, video: Video, due: list[Track]) -> Path | None:
         """Return the video's file; where it is not on disk, count its clips as waiting for it."""
-        path = self._layout.find_video(video.video_id)
-        if path is None:
-            self._not_cut("video-missing", len(due))
+        path = self.layout.find_video(video.video_id)
+        if path is None and self._follow:
+            self.absent.append((video, due))
+        elif path is None:
+            self.not_cut("video-missing", len(due))
         return path
 
-    def bring(self, video: Video, due: Sequence[Track], downloader: Downloader) -> Path | None:
+    def bring(self, video: Video, due: list[Track], downloader: Downloader) -> Path | None:
         """Return the video's file, downloaded if it is not there or known to be damaged.
 
         Raises:
             TryLaterError: the host throttles us, or the storage is full.
             LacksError: no way to the host, or a downloader that is out of date.
         """
-        video_id = video.video_id
-        path = self._layout.find_video(video_id)
-        track_ids = [track.track_id for track in due]
-        if path is not None and not self._worklist.source_is_bad(video_id, track_ids, path):
+        path = self._sound_source(video, due)
+        if path is not None:
             return path
+        if not self._fence.claim("download", video.video_id):
+            self.put_off.append((video, due))
+            return None
+        try:
+            # Whoever had the lease until now may have brought it.
+            return self._sound_source(video, due) or self._fetch(video, due, downloader)
+        finally:
+            self._fence.release("download", video.video_id)
+
+    def _sound_source(self, video: Video, due: Sequence[Track]) -> Path | None:
+        path = self.layout.find_video(video.video_id)
+        track_ids = [track.track_id for track in due]
+        if path is None or self._worklist.source_is_bad(video.video_id, track_ids, path):
+            return None
+        return path
+
+    def _fetch(self, video: Video, due: Sequence[Track], downloader: Downloader) -> Path | None:
         needed = max(float(track.frame_ts.max()) for track in due)
         try:
-            came = downloader.fetch(video_id, needed)
+            came = downloader.fetch(video.video_id, needed)
         except ItemError as error:
-            self._not_brought(video_id, len(due), error)
+            self._not_brought(video.video_id, len(due), error)
             return None
         self._in_a_row.clear()
         self._brought(came)
@@ -147,7 +231,7 @@ class RankRun:
         self._ledger.video(video_id, "failed", reason=error.reason, message=error.message)
         logger.warning("video {}: {} ({})", video_id, error.reason, error.message)
         self.summary.videos[error.reason] += 1
-        self._not_cut(error.reason, clips)
+        self.not_cut(error.reason, clips)
         self._in_a_row = Counter({error.reason: self._in_a_row[error.reason] + 1})
         if self._in_a_row["throttled"] >= THROTTLED_IN_A_ROW:
             raise TryLaterError(
@@ -160,7 +244,8 @@ class RankRun:
                 "with `pip install -U 'yt-dlp[default]'`, then run the same command again"
             ) from error
 
-    def _not_cut(self, reason: str, clips: int) -> None:
+    def not_cut(self, reason: str, clips: int) -> None:
+        """Count clips that were not cut, for a reason."""
         with self._lock:
             self.summary.clips[reason] += clips
             if reason not in UNRECOVERABLE:
@@ -175,6 +260,15 @@ class RankRun:
             StoppedError: a signal; what was finished is recorded.
             TryLaterError: the storage is full; likewise.
         """
+        try:
+            outcome = self._cut(cutter, video, due, path)
+            retryable = [reason for _, reason, _ in outcome.failed if reason not in UNRECOVERABLE]
+            if remove and not retryable:
+                self._evict(video, outcome, path)
+        finally:
+            self.end(video)
+
+    def _cut(self, cutter: Cutter, video: Video, due: Sequence[Track], path: Path) -> CutOutcome:
         wanted = {track.track_id for track in due}
         source_bytes = path.stat().st_size
         size = self._worklist.ledger.source_sizes.get(video.video_id)
@@ -184,9 +278,7 @@ class RankRun:
             self._record(video.video_id, error.outcome, source_bytes)
             raise error.cause from error
         self._record(video.video_id, outcome, source_bytes)
-        retryable = [reason for _, reason, _ in outcome.failed if reason not in UNRECOVERABLE]
-        if remove and not retryable:
-            self._evict(video, outcome, path)
+        return outcome
 
     def _record(self, video_id: str, outcome: CutOutcome, source_bytes: int) -> None:
         recipe = self._worklist.recipe
@@ -199,14 +291,14 @@ class RankRun:
         for track_id, reason, message in outcome.failed:
             self._ledger.track(video_id, track_id, recipe, reason, message, source_bytes)
             logger.warning("track {} of video {}: {} ({})", track_id, video_id, reason, message)
-            self._not_cut(reason, 1)
+            self.not_cut(reason, 1)
 
     def _evict(self, video: Video, outcome: CutOutcome, path: Path) -> None:
         """Remove a video all of whose clips stand; those cut just now are opened once more."""
         names = {track.track_id: track.clip_name for track in video.tracks}
         try:
             for clip in outcome.done:
-                place = self._layout.clip(names[clip.track_id])
+                place = self.layout.clip(names[clip.track_id])
                 recipe = self._worklist.recipe
                 check_clip(place, video.video_id, clip.track_id, recipe, None, Level.PROBE)
         except ItemError as error:

@@ -83,8 +83,11 @@ class EncodeSettings(Section):
 class PipelineSettings(Section):
     """How downloading and cutting work together."""
 
-    remove_videos: bool = Field(
-        False, description="Remove a video once all its clips are checked (download-tracks)."
+    remove_videos: bool = Field(False, description="Remove a video once all its clips are checked.")
+    follow_idle_seconds: float = Field(
+        600.0,
+        ge=0,
+        description="extract-tracks --follow gives up when no download showed life for so long.",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -12,12 +13,15 @@ from trackverse_cli import plugins
 from trackverse_cli.catalog import Catalog, Video, open_catalog
 from trackverse_cli.clips import CutSettings
 from trackverse_cli.clock import Clock, SystemClock
-from trackverse_cli.download import Downloader
+from trackverse_cli.download import Downloader, Patience
 from trackverse_cli.extract import Cutter
+from trackverse_cli.fence import Fence, work_key
 from trackverse_cli.files import require_writable
 from trackverse_cli.ledger import Ledger, read_ledger
 from trackverse_cli.machine import usable_cores
+from trackverse_cli.markers import set_marker
 from trackverse_cli.progress import progress
+from trackverse_cli.putoff import arrivals, second_looks
 from trackverse_cli.rank import RankRun, RankSummary
 from trackverse_cli.recipe import recipe_id
 from trackverse_cli.shards import shard_rows
@@ -48,12 +52,14 @@ class Shard:
         rank: in [0, world_size).
         world_size: how many ranks share the work.
         limit: at most so many videos, or None for all.
+        follow: whether `extract-tracks` takes videos as another job brings them.
     """
 
     stage: Stage
     rank: int
     world_size: int
     limit: int | None = None
+    follow: bool = False
 
 
 def run_stage(
@@ -72,30 +78,53 @@ def run_stage(
     catalog = open_catalog(config)
     rows = shard_rows(catalog.costs, shard.rank, shard.world_size)
     require_writable(layout.root, "the dataset folder")
-    ids = {catalog.video_ids[row] for row in rows.tolist()}
-    worklist = Worklist(layout, read_ledger(layout, ids.__contains__), recipe_id(settings))
+    recipe = recipe_id(settings)
+    key = work_key(catalog.identity, recipe, shard.stage, shard.world_size)
     logger.info(
         "{} of {}: rank {} of {} has {} videos",
         shard.stage, catalog.name, shard.rank, shard.world_size, len(rows),
     )  # fmt: skip
-    with (
-        Ledger(
-            layout, shard.stage, shard.rank, shard.world_size, catalog.name, clock, catalog.key
-        ) as ledger,
-        progress(shard.stage, len(rows), "videos", clock) as advance,
-    ):
-        run = RankRun(worklist, ledger)
-        videos = _counted(_limited(catalog, rows, run, shard.limit), advance)
-        if shard.stage == "download-videos":
-            with _downloader(config, clock, stop) as downloader:
-                for video, due in videos:
-                    run.bring(video, due, downloader)
-        elif shard.stage == "extract-tracks":
-            _cut_all(videos, run, config, stop, run.find)
-        else:
-            with _downloader(config, clock, stop) as downloader:
-                _cut_all(videos, run, config, stop, lambda v, d: run.bring(v, d, downloader))
+    with Fence(layout, shard.stage, shard.rank, shard.world_size, key, clock, stop) as fence:
+        ids = {catalog.video_ids[row] for row in rows.tolist()}
+        worklist = Worklist(layout, read_ledger(layout, ids.__contains__), recipe)
+        with (
+            Ledger(
+                layout, shard.stage, shard.rank, shard.world_size, catalog.name, clock,
+                catalog.key, fence.run, fence.job,
+            ) as ledger,
+            progress(shard.stage, len(rows), "videos", clock) as advance,
+        ):  # fmt: skip
+            run = RankRun(worklist, ledger, fence, shard.follow)
+            patience = Patience(clock, stop)
+            videos = chain(
+                _counted(_limited(catalog, rows, run, shard.limit), advance),
+                second_looks(run, patience),
+                arrivals(run, patience, settings.pipeline.follow_idle_seconds),
+                second_looks(run, patience),
+            )
+            _work(shard.stage, videos, run, config, stop, clock)
+        if run.summary.exit_code == 0 and shard.limit is None:
+            set_marker(layout, key, shard.rank, fence.run, clock.time())
         return run.summary
+
+
+def _work(
+    stage: Stage,
+    videos: Iterator[tuple[Video, list[Track]]],
+    run: RankRun,
+    config: Config,
+    stop: threading.Event,
+    clock: Clock,
+) -> None:
+    if stage == "extract-tracks":
+        _cut_all(videos, run, config, stop, run.find)
+        return
+    with Downloader(config.settings.download, config.layout, clock=clock, stop=stop) as downloader:
+        if stage == "download-videos":
+            for video, due in videos:
+                run.bring(video, due, downloader)
+        else:
+            _cut_all(videos, run, config, stop, lambda v, d: run.bring(v, d, downloader))
 
 
 def _limited(
@@ -122,10 +151,6 @@ def _counted(
         advance(1)
 
 
-def _downloader(config: Config, clock: Clock, stop: threading.Event) -> Downloader:
-    return Downloader(config.settings.download, config.layout, clock=clock, stop=stop)
-
-
 def _cut_all(
     videos: Iterator[tuple[Video, list[Track]]],
     run: RankRun,
@@ -143,8 +168,11 @@ def _cut_all(
     ):
         try:
             for video, due in videos:
+                if not run.begin(video, due):
+                    continue
                 path = bring(video, due)
                 if path is None:
+                    run.end(video)
                     continue
                 remove = settings.pipeline.remove_videos
                 pending.add(pool.submit(run.cut, cutter, video, due, path, remove))

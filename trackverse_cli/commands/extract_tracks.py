@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from trackverse_cli.commands.options import (
@@ -26,14 +28,22 @@ def extract_tracks(
     decoder: Decoder = None,
     workers: Workers = None,
     limit: Limit = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Take videos as another job brings them.")
+    ] = False,
 ) -> None:
-    """Cut the clips of this shard whose videos are on disk."""
+    """Cut the clips of this shard whose videos are on disk.
+
+    With --follow it waits for the others as long as some run downloads, and for
+    [pipeline] follow_idle_seconds after that.
+    """
     run_stage_command(
         ctx.obj,
         "extract-tracks",
         rank,
         world_size,
         limit,
+        follow,
         extract__decoder=decoder,
         extract__workers=workers,
     )

@@ -41,6 +41,7 @@ def run_stage_command(
     rank: int,
     world_size: int,
     limit: int | None,
+    follow: bool = False,
     **flags: Any,
 ) -> None:
     """Run one stage of one rank, print what came of it, and exit with its code."""
@@ -49,7 +50,7 @@ def run_stage_command(
     from trackverse_cli.stages import Shard, run_stage
 
     with stop_on_signals() as stop:
-        summary = run_stage(Shard(stage, rank, world_size, limit), config, stop)
+        summary = run_stage(Shard(stage, rank, world_size, limit, follow), config, stop)
     print_summary(summary)
     raise typer.Exit(summary.exit_code)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trackverse_cli.download.downloader import ATTEMPTS, Downloader
 from trackverse_cli.download.errors import DownloadError
+from trackverse_cli.download.patience import Patience
 from trackverse_cli.download.place import DownloadedVideo
 
-__all__ = ["ATTEMPTS", "DownloadError", "DownloadedVideo", "Downloader"]
+__all__ = ["ATTEMPTS", "DownloadError", "DownloadedVideo", "Downloader", "Patience"]

@@ -23,7 +23,8 @@ class Entry(
 class RunEntry(Entry, tag="run", frozen=True, kw_only=True, omit_defaults=False):
     """The first line of a file: who writes it.
 
-    `selection` is the key of the catalogue's selection, empty for everything.
+    `selection` is the key of the catalogue's selection, empty for everything; `job` the id of the
+    job that it belongs to, empty if a person started it.
     """
 
     run: str
@@ -35,6 +36,7 @@ class RunEntry(Entry, tag="run", frozen=True, kw_only=True, omit_defaults=False)
     version: str
     metadata: str
     selection: str = ""
+    job: str = ""
     schema: int = SCHEMA_VERSION
 
 

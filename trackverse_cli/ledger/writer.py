@@ -48,6 +48,8 @@ class Ledger:
         metadata: the names of the metadata files.
         clock: what to take the time from.
         selection: the key of the selection, empty for everything.
+        run: the run's id; a new one if None.
+        job: the id of the job that the run belongs to, empty if a person started it.
 
     Raises:
         UsageError: the ledger's folder cannot be made.
@@ -63,11 +65,13 @@ class Ledger:
         metadata: str,
         clock: Clock | None = None,
         selection: str = "",
+        run: str | None = None,
+        job: str = "",
     ) -> None:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._layout = layout
-        self.run = secrets.token_hex(6)
+        self.run = run or secrets.token_hex(6)
         self._who = RunEntry(
             time=self._clock.time(),
             run=self.run,
@@ -79,6 +83,7 @@ class Ledger:
             version=__version__,
             metadata=metadata,
             selection=selection,
+            job=job,
         )
         self._begin()
 
