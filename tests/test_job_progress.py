@@ -8,7 +8,8 @@ import pytest
 
 from tests.test_ledger import Hands
 from trackverse_cli.config import load_config
-from trackverse_cli.jobs import LOOK_SECONDS, job_progress, plan_job
+from trackverse_cli.jobs import job_progress, plan_job
+from trackverse_cli.jobs.follow import LOOK_SECONDS
 from trackverse_cli.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def test_a_log_gets_a_line_now_and_then(
     config = load_config(None, {"dataset.root": due.root})
     plan = plan_job(config, stage, "local", 2)
     with job_progress(plan, due.layout, clock) as shown:
-        record = Ledger(due.layout, stage, 0, 2, "Tiny", clock)
+        record = Ledger(due.layout, stage, 0, 2, "Tiny", clock, job=plan.id)
         record.clips(OTHER, "r", [("t0003", 1, 1, "a")])
         record.video(OTHER, "present")
         shown.look()
@@ -60,14 +61,12 @@ def test_a_log_gets_a_line_now_and_then(
         shown.look()
         assert len(told) == 1
         assert told[0].startswith(f"{stage}: 1 of ")
-        # Its three clips go with it; what other stages and sizes record is not this job's.
-        record.video(ID, "failed", reason="permanent")
-        with Ledger(due.layout, stage, 0, 3, "Tiny", clock) as other:
+        # Its three clips go with it; what other jobs record is not this job's.
+        record.video(ID, "failed", reason="permanent", clips=3)
+        with Ledger(due.layout, stage, 0, 2, "Tiny", clock, job="other") as other:
             other.clips(ID, "r", [("x", 1, 1, "a")])
     assert told[-1].startswith(f"{stage}: {last}")
-    assert (shown.seen.clips, shown.seen.failed_clips) == (
-        (1, 3) if stage == "download-tracks" else (1, 0)
-    )
+    assert (shown.seen.clips, shown.seen.failed_clips) == (1, 3)
 
 
 def test_a_slow_disk_is_asked_less_often(due: Project, monkeypatch: pytest.MonkeyPatch) -> None:

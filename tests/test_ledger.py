@@ -61,7 +61,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def ledger(layout: Layout, now: float = 1_800_000_000.0, rank: int = 0) -> Ledger:
-    return Ledger(layout, "extract-tracks", rank, 4, "Tiny", Hands(now))
+    return Ledger(layout, "extract-tracks", rank, 4, "Tiny", Hands(now), job="mine")
 
 
 def aged(layout: Layout, seconds: float) -> None:
@@ -95,7 +95,7 @@ def test_lines_have_the_keys_that_others_read(layout: Layout) -> None:
     assert run == {
         "kind": "run", "time": when, "run": run["run"], "stage": "extract-tracks", "rank": 3,
         "world_size": 4, "host": os.uname().nodename, "pid": os.getpid(), "version": __version__,
-        "metadata": "Tiny", "selection": "", "schema": 1,
+        "metadata": "Tiny", "selection": "", "job": "mine", "schema": 1,
     }  # fmt: skip
     assert lines.pop() == {"kind": "end", "time": when}
     assert lines == [
@@ -739,12 +739,13 @@ def test_a_kill_at_any_moment_of_a_compaction_loses_and_doubles_nothing(tmp_path
 
 
 def test_the_follower_counts_what_its_job_appends(layout: Layout) -> None:
-    with ledger(layout, 1000.0) as earlier:
+    with Ledger(layout, "extract-tracks", 0, 4, "Tiny", Hands(1000.0), job="earlier") as earlier:
         earlier.clips(ID, "r", [("old", 1, 1, "a")])
-    follower = LedgerFollower(layout, "extract-tracks", 4, {OTHER: 5})
+    follower = LedgerFollower(layout, "mine")
     assert follower.look() == Followed()
-    ours, too = ledger(layout, 2000.0), ledger(layout, 2000.0, rank=1)
-    others = Ledger(layout, "extract-tracks", 0, 5, "Tiny")
+    # A rank that was started again, and another rank.
+    ours, too, next_rank = ledger(layout), ledger(layout), ledger(layout, rank=1)
+    others = Ledger(layout, "extract-tracks", 0, 4, "Tiny")
     others.clips(ID, "r", [("x", 1, 1, "a")])
     ours.clips(ID, "r", [("t1", 1, 1, "a"), ("t2", 1, 1, "a")])
     assert follower.look() == Followed(clips=2)
@@ -752,19 +753,26 @@ def test_the_follower_counts_what_its_job_appends(layout: Layout) -> None:
     too.track(ID, "t3", "r", "beyond-end", "no")
     too.track(ID, "t3", "r", "beyond-end", "no")
     ours.video(ID, "present")
-    ours.video(OTHER, "failed", reason="geo")
-    too.video(OTHER, "failed", reason="geo")
+    ours.video(OTHER, "failed", reason="geo", message="not here", clips=5)
+    too.video(OTHER, "failed", reason="geo", message="nor there", clips=5)
     assert follower.look() == Followed(2, 1 + 5, 1, 1)
+    assert follower.ranks[0].trouble in ("geo: nor there", "geo: not here")
     ours.video(OTHER, "present")
     ours.clips(ID, "r", [("t3", 1, 1, "a")])
     assert follower.look() == Followed(3, 0, 2, 0)
-    for record in (ours, too, others):
+    next_rank.clips("zzzzzzzzzzz", "r", [("t9", 1, 1, "a")])
+    for record in (ours, too, next_rank, others):
         record.close()
-    assert follower.look() == Followed(3, 0, 2, 0)
+    assert follower.look() == Followed(4, 0, 2, 0)
+    assert [follower.ranks[rank].done.clips for rank in (0, 1)] == [3, 1]
+    assert follower.ranks[1].ended
+    clips, videos = follower.ranks[0].rates(1_800_000_000.0 + 600)
+    assert (clips, videos) == (3 / 600, 2 / 600)
+    assert follower.ranks[0].rates(1_800_000_000.0 + 1000) == (0.0, 0.0)
 
 
 def test_the_follower_waits_for_the_rest_of_a_line(layout: Layout) -> None:
-    follower = LedgerFollower(layout, "extract-tracks", 4)
+    follower = LedgerFollower(layout, "mine")
     with ledger(layout) as record:
         record.clips(ID, "r", [("t1", 1, 1, "a")])
         record.clips(ID, "r", [("t2", 1, 1, "a")])
@@ -781,7 +789,7 @@ def test_the_follower_waits_for_the_rest_of_a_line(layout: Layout) -> None:
 
 
 def test_the_follower_bears_garbage_and_files_that_go(layout: Layout) -> None:
-    follower = LedgerFollower(layout, "extract-tracks", 4)
+    follower = LedgerFollower(layout, "mine")
     record = ledger(layout)
     record.clips(ID, "r", [("t1", 1, 1, "a")])
     os.write(record._fd, b"\xff\0garbage\n")
@@ -800,7 +808,7 @@ def test_the_follower_bears_garbage_and_files_that_go(layout: Layout) -> None:
 def test_the_follower_reads_only_what_is_new(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    follower = LedgerFollower(layout, "extract-tracks", 4)
+    follower = LedgerFollower(layout, "mine")
     asked = []
     pread = os.pread
     with ledger(layout) as record:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import pytest
 from trackverse_cli.interfaces import Executor, Job, Task, TaskState
 from trackverse_cli.plugins import choose_executor
 from trackverse_cli.testing import ExecutorContract
+from trackverse_local.notes import process_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,16 +178,26 @@ def test_cancel_of_one_task_leaves_the_others(tmp_path: Path) -> None:
     assert ended(running, tasks) == [TaskState.FAILED, TaskState.SUCCEEDED]
 
 
-def test_a_task_of_another_process_is_unknown(tmp_path: Path) -> None:
-    task = Task("local", 0, json.dumps({"log": str(tmp_path)}))
+def test_a_task_of_another_machine_is_unknown(tmp_path: Path) -> None:
+    submitter = {"host": "elsewhere", "pid": 1, "started": "1"}
+    task = Task("local", 0, json.dumps({"log": str(tmp_path / "x.log"), "submitter": submitter}))
     assert executor(1).poll([task]) == {task: TaskState.UNKNOWN}
     executor(1).cancel([task])
+
+
+def test_a_task_whose_submitter_is_gone_has_failed(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    here = asdict(process_of(gone.pid))
+    gone.wait()
+    task = Task("local", 0, json.dumps({"log": str(tmp_path / "x.log"), "submitter": here}))
+    assert executor(1).poll([task]) == {task: TaskState.FAILED}
 
 
 @linux
 def test_ranks_end_with_a_submitter_that_was_killed(tmp_path: Path) -> None:
     script = f"""
 import sys, time
+from dataclasses import asdict
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from tests.test_local_executor import SLEEPS, executor, job

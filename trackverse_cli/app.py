@@ -213,6 +213,7 @@ def _global_options(
 
 def _add_commands() -> None:
     from trackverse_cli.commands import (
+        cancel,
         clean,
         config,
         demo,
@@ -221,7 +222,9 @@ def _add_commands() -> None:
         download_videos,
         extract_tracks,
         fetch_meta,
+        logs,
         plugins,
+        status,
         submit,
         verify,
     )
@@ -232,6 +235,9 @@ def _add_commands() -> None:
         extract_tracks,
         download_tracks,
         submit,
+        status,
+        logs,
+        cancel,
         verify,
         clean,
         config,

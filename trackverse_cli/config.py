@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 CONFIG_NAME = "trackverse.toml"
 ROOT_VARIABLE = "TRACKVERSE_DB"
+SECRETS_VARIABLE = "TRACKVERSE_SECRETS_FROM"
+"""Names the file that a job's secrets are read from: its own configuration holds none."""
+
 _PREFIX = "TRACKVERSE_"
 _RESERVED = "TRACKVERSE_REQUIRE_"
 _SELECTION = "selection."
@@ -82,6 +85,7 @@ def load_config(
     environ = os.environ if environ is None else environ
     tree: Tree = {}
     origins: dict[str, str] = {}
+    _add_secrets(tree, origins, environ.get(SECRETS_VARIABLE, ""))
     variables = _environment(environ)
     root = flags.get("dataset.root") or variables.get("dataset.root")
     path = file or _find(Path(root) if root else None)
@@ -155,6 +159,30 @@ def _read(path: Path) -> Tree:
         ) from error
     except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+_SECRET_WORDS = (
+    "password", "username", "token", "secret", "cookie", "authorization", "twofactor", "headers",
+)  # fmt: skip
+
+
+def is_secret(dotted: str, value: Any) -> bool:
+    """Say whether a value is nobody else's business: a password in a URL, an account's name.
+
+    The path of a cookie file is none: who may read it may read it.
+    """
+    if masked(value) != value and not isinstance(value, dict):
+        return True
+    above, _, name = dotted.rpartition(".")
+    return above.startswith("download.yt_dlp") and any(w in name.lower() for w in _SECRET_WORDS)
+
+
+def _add_secrets(tree: Tree, origins: dict[str, str], file: str) -> None:
+    if not file:
+        return
+    for dotted, value in _leaves(_read(Path(file))):
+        if is_secret(".".join(dotted), value):
+            _put(tree, origins, dotted, value, file)
 
 
 def _leaves(tree: Tree, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

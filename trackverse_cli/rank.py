@@ -228,7 +228,9 @@ class RankRun:
                 f"cannot reach the host of video {video_id} from this machine ({error.message}); "
                 "run where there is a way out, or set [download] proxy"
             ) from error
-        self._ledger.video(video_id, "failed", reason=error.reason, message=error.message)
+        self._ledger.video(
+            video_id, "failed", reason=error.reason, message=error.message, clips=clips
+        )
         logger.warning("video {}: {} ({})", video_id, error.reason, error.message)
         self.summary.videos[error.reason] += 1
         self.not_cut(error.reason, clips)

@@ -96,6 +96,9 @@ class StageSubmitSettings(Section):
 
     executor: str | None = Field(None, description="The executor plugin of this stage.")
     world_size: int | None = Field(None, ge=1, le=4096, description="The ranks of this stage.")
+    follow: bool = Field(
+        False, description="extract-tracks only: take videos as another job brings them."
+    )
 
 
 class SubmitSettings(Section):

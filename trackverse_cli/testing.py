@@ -11,6 +11,8 @@ A suite asks what `trackverse_cli.interfaces` promises and the core relies on.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -29,7 +31,8 @@ _RANK = """
 import json, os, sys, time
 plan, rank = json.loads(sys.argv[1]), sys.argv[sys.argv.index("--rank") + 1]
 seconds, code = plan.get(rank, [0, 0])
-print(json.dumps({"words": sys.argv[2:], "env": os.environ.get("CONTRACT_WORD")}), flush=True)
+first = {"words": sys.argv[2:], "env": os.environ.get("CONTRACT_WORD"), "pid": os.getpid()}
+print(json.dumps(first), flush=True)
 end = time.monotonic() + seconds
 while time.monotonic() < end:
     print("at work", flush=True)
@@ -95,10 +98,9 @@ class ExecutorContract:
         assert [task.rank for task in tasks] == [0, 1, 4]
         assert set(self.ended(executor, tasks).values()) == {TaskState.SUCCEEDED}
         for rank in job.ranks:
-            assert self.said(job, rank) == {
-                "words": ["--rank", str(rank), "--world-size", "5"],
-                "env": "it's $HOME",
-            }
+            said = self.said(job, rank)
+            assert said["words"] == ["--rank", str(rank), "--world-size", "5"]
+            assert said["env"] == "it's $HOME"
         assert not job.log_path(2).exists()
 
     def test_hands_odd_words_on_unchanged(self, tmp_path: Path) -> None:
@@ -137,6 +139,43 @@ class ExecutorContract:
         written = job.log_path(1).read_bytes()
         time.sleep(0.5)
         assert job.log_path(1).read_bytes() == written
+
+    def test_another_process_polls_and_cancels(self, tmp_path: Path) -> None:
+        """What was submitted here can be looked at, and ended, by an executor made elsewhere."""
+        executor = self.make_executor()
+        job = self.job(tmp_path, [0, 1, 2], {1: (3600, 0), 2: (0, 75)})
+        tasks = executor.submit(job)
+        self.until(lambda: executor.poll(tasks)[tasks[0]].ended and job.log_path(1).is_file())
+        self.until(lambda: executor.poll(tasks)[tasks[2]].ended)
+        other = self.make_executor()
+        assert [other.poll(tasks)[task] for task in tasks] == ["succeeded", "running", "stopped"]
+        other.cancel(tasks[1:2])
+        self.until(
+            lambda: other.poll(tasks)[tasks[1]].ended or executor.poll(tasks)[tasks[1]].ended
+        )
+        self.until(lambda: other.poll(tasks)[tasks[1]] == TaskState.FAILED)
+
+    def test_a_killed_rank_ends(self, tmp_path: Path) -> None:
+        """A rank that is killed is run again or has failed; it never hangs, and never succeeds."""
+        executor, job = self.make_executor(), self.job(tmp_path, [0], {0: (3600, 0)})
+        tasks = executor.submit(job)
+        self.until(lambda: job.log_path(0).is_file() and "{" in job.log_path(0).read_text())
+        killed: set[int] = set()
+
+        def is_over() -> bool:
+            for line in job.log_path(0).read_text(encoding="utf-8").splitlines():
+                pid = json.loads(line)["pid"] if line.startswith("{") else 0
+                if pid and pid not in killed:
+                    killed.add(pid)
+                    self.kill(pid)
+            return executor.poll(tasks)[tasks[0]].ended
+
+        self.until(is_over)
+        assert executor.poll(tasks)[tasks[0]] is TaskState.FAILED
+
+    def kill(self, pid: int) -> None:
+        """Kill the process of a rank at once; of another machine, by other means."""
+        os.kill(pid, signal.SIGKILL)
 
 
 class DecoderContract:

@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trackverse_cli.interfaces import Job, Task, TaskState
+from trackverse_cli.interfaces import Job, Task, TaskDetail, TaskState
+from trackverse_local.notes import Notes, end_processes, notes_of, submitter_of, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ _PR_SET_PDEATHSIG = 1
 class _Rank:
     job: Job
     rank: int
+    notes: Notes
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
     cancelled: bool = False
@@ -38,6 +40,8 @@ class _Rank:
 @dataclass(slots=True)
 class LocalExecutor:
     """Runs at most `slots` ranks at a time; the next one starts when `poll` sees a free slot.
+
+    Another process may poll and cancel too: what it needs is noted in the folder of the logs.
 
     Attributes:
         slots: ranks at a time; 0 for as many as cores and memory bear.
@@ -51,10 +55,11 @@ class LocalExecutor:
     def submit(self, job: Job) -> Sequence[Task]:
         """Queue every rank of the job and start as many as fit."""
         tasks = []
+        submitter = asdict(this_process())
         for rank in job.ranks:
-            handle = json.dumps({"log": str(job.log_path(rank))})
+            handle = json.dumps({"log": str(job.log_path(rank)), "submitter": submitter})
             task = Task("local", rank, handle)
-            self._ranks[task] = _Rank(job, rank)
+            self._ranks[task] = _Rank(job, rank, Notes(job.log_path(rank)))
             tasks.append(task)
         self._fill()
         return tasks
@@ -66,8 +71,20 @@ class LocalExecutor:
         self._fill()
         return {task: self._state(task) for task in tasks}
 
+    def details(self, tasks: Sequence[Task]) -> Mapping[Task, TaskDetail]:
+        """Return the process of each task that runs."""
+        found = {}
+        for task in tasks:
+            process = notes_of(task).process()
+            if process is not None and process.is_alive:
+                found[task] = TaskDetail(f"process {process.pid}")
+        return found
+
     def cancel(self, tasks: Sequence[Task]) -> None:
         """End the given ranks; those that do not end within a few seconds are killed."""
+        for task in tasks:
+            if task not in self._ranks:
+                notes_of(task).cancel()
         chosen = [self._ranks[task] for task in tasks if task in self._ranks]
         for one in chosen:
             one.cancelled = True
@@ -83,6 +100,7 @@ class LocalExecutor:
                     one.process.wait()
         for one in chosen:
             self._reap(one)
+        end_processes([notes_of(task) for task in tasks if task not in self._ranks], deadline)
 
     def _fill(self) -> None:
         waiting = [o for o in self._ranks.values() if o.process is None and not o.cancelled]
@@ -93,6 +111,7 @@ class LocalExecutor:
             _start(one, share)
 
     def _reap(self, one: _Rank) -> None:
+        one.cancelled = one.cancelled or one.notes.is_cancelled
         if one.process is None or one.code is not None:
             return
         code = one.process.poll()
@@ -104,20 +123,41 @@ class LocalExecutor:
             one.process = None
         else:
             one.code = code
+            one.notes.ended(code)
 
     def _state(self, task: Task) -> TaskState:
         one = self._ranks.get(task)
         if one is None:
-            return TaskState.UNKNOWN
+            return _state_elsewhere(task)
         if one.cancelled and one.process is None:
             return TaskState.FAILED
         if one.process is None:
             return TaskState.PENDING
-        if one.code is None:
-            return TaskState.RUNNING
-        if one.code == STOPPED_EARLY:
-            return TaskState.STOPPED
-        return TaskState.SUCCEEDED if one.code == 0 else TaskState.FAILED
+        return TaskState.RUNNING if one.code is None else _state_of(one.code)
+
+
+def _state_of(code: int) -> TaskState:
+    if code == STOPPED_EARLY:
+        return TaskState.STOPPED
+    return TaskState.SUCCEEDED if code == 0 else TaskState.FAILED
+
+
+def _state_elsewhere(task: Task) -> TaskState:
+    """Return the state of a task that another process of this machine started."""
+    notes = notes_of(task)
+    code = notes.code()
+    if code is not None:
+        return _state_of(code)
+    process = notes.process()
+    if process is not None and process.is_alive:
+        return TaskState.RUNNING
+    submitter = submitter_of(task)
+    if not submitter.is_here:
+        return TaskState.UNKNOWN
+    if notes.is_cancelled or not submitter.is_alive:
+        return TaskState.FAILED
+    # Its submitter starts it when a slot is free, or is about to start it again.
+    return TaskState.PENDING
 
 
 def _start(one: _Rank, cores: int) -> None:
@@ -132,6 +172,7 @@ def _start(one: _Rank, cores: int) -> None:
             env=environment,
             preexec_fn=_dies_with_parent(),
         )
+    one.notes.began(one.process.pid)
 
 
 def _dies_with_parent() -> Callable[[], None] | None:

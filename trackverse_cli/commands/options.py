@@ -27,6 +27,9 @@ Decoder = Annotated[
 Workers = Annotated[
     int | None, typer.Option(help="Threads; 0 for one per core.", min=0, metavar="N")
 ]
+Job = Annotated[
+    str | None, typer.Option(help="A job's id, or its end; the newest by default.", metavar="ID")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 

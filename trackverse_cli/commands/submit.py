@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trackverse_cli.config import Config
     from trackverse_cli.interfaces import Task, TaskState
-    from trackverse_cli.jobs import JobProgress, Plan
+    from trackverse_cli.jobs import JobProgress, Plan, Started
 
 
 def register(app: typer.Typer) -> None:
@@ -35,50 +37,103 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the commands, start none.")
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until all ranks have ended.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until all ranks have ended, then verify.")
+    ] = False,
+    follow: Annotated[
+        bool | None,
+        typer.Option("--follow", help="extract-tracks takes videos as another job brings them."),
+    ] = None,
 ) -> None:
-    """Start every rank that has something left to do.
+    """Start every rank that has something left to do and is not at work already.
 
     The local executor stays in the foreground: Ctrl-C ends all its ranks, and the same command
-    goes on where they were.
+    goes on where they were. With others the command returns; `status` shows how they fare.
+    --wait shows that too, and ends with the exit code of `verify`.
     """
-    config = ctx.obj.config(submit__stage=stage)
+    config = ctx.obj.config(submit__stage=stage, **{"submit__extract-tracks__follow": follow})
     from loguru import logger
 
-    from trackverse_cli.jobs import exit_code, job_progress, plan_job, start, watch
+    from trackverse_cli.jobs import exit_code, plan_job, start
+    from trackverse_cli.jobs.plan import tell_busy
     from trackverse_cli.signals import CANCEL_GRACE_SECONDS, stop_on_signals
 
     chosen = config.settings.submit.stage
     usual_executor, usual_size = config.settings.submit.of_stage(chosen)
     plan = plan_job(config, chosen, executor or usual_executor, world_size or usual_size)
+    tell_busy(plan)
     if dry_run:
-        _print_commands(plan)
+        _print_commands(plan, config)
         return
     if not plan.job.ranks:
-        logger.info("every rank of {} is done", plan.job.world_size)
-        return
+        if not plan.busy:
+            logger.info("every rank of {} is done", plan.job.world_size)
+        raise typer.Exit(_verified(config) if wait and not plan.busy else 0)
     waits = wait or plan.plugin.foreground
-    with (
-        stop_on_signals(CANCEL_GRACE_SECONDS),
-        job_progress(plan, config.layout) if waits else nullcontext() as shown,
-    ):
-        running, tasks = start(plan, config)
+    with stop_on_signals(CANCEL_GRACE_SECONDS):
+        running = start(plan, config)
         logger.info(
             "{} of {} ranks by executor {}; their logs: {}",
-            len(tasks), plan.job.world_size, plan.plugin.name, plan.job.log_dir,
+            len(running.tasks), plan.job.world_size, plan.plugin.name, plan.job.log_dir,
         )  # fmt: skip
-        if shown is None:
+        if not waits:
+            logger.info("`trackverse status --watch` shows how they fare")
             return
-        states = watch(running, tasks, _tell, look=shown.look)
-    _print_end(plan, shown)
+        states = _wait(plan, config, running)
+        if wait:
+            raise typer.Exit(_verified(config))
     raise typer.Exit(exit_code(states))
 
 
-def _print_commands(plan: Plan) -> None:
+def _wait(plan: Plan, config: Config, running: Started) -> Mapping[Task, TaskState]:
+    """Show how the job is until every rank has ended."""
+    from trackverse_cli.commands.live import live_table
+    from trackverse_cli.jobs import job_progress, watch
+    from trackverse_cli.jobs.follow import FAR_POLL_SECONDS, POLL_SECONDS
+    from trackverse_cli.log import console
+
+    near = plan.plugin.foreground
+    poll_seconds = POLL_SECONDS if near else FAR_POLL_SECONDS
+    if console().is_terminal:
+        with live_table(config, running) as look:
+            return watch(
+                running.executor, running.tasks, _tell, look=look, poll_seconds=poll_seconds,
+                cancels=near,
+            )  # fmt: skip
+    with job_progress(plan, config.layout) as shown:
+        states = watch(
+            running.executor, running.tasks, _tell, look=shown.look, poll_seconds=poll_seconds,
+            cancels=near,
+        )  # fmt: skip
+    _print_end(plan, shown)
+    return states
+
+
+def _verified(config: Config) -> int:
+    """Print what `verify` finds and return its exit code."""
+    from trackverse_cli.audit import audit, record_damage
+    from trackverse_cli.commands.reports import print_audit
+    from trackverse_cli.probe import Level
+
+    found = audit(config, Level.PROBE)
+    record_damage(config, found)
+    print_audit(found, config, None, None)
+    return 0 if found.complete else 1
+
+
+def _print_commands(plan: Plan, config: Config) -> None:
+    from trackverse_cli.interfaces import DescribesJobs
+    from trackverse_cli.jobs import executor_of
+
+    if not plan.job.ranks:
+        typer.echo("# every rank is done or at work", err=True)
+        return
+    executor = executor_of(config, plan.plugin.name)
+    if isinstance(executor, DescribesJobs):
+        typer.echo(executor.describe(plan.job).rstrip("\n"))
+        return
     for rank in plan.job.ranks:
         typer.echo(shlex.join(plan.job.words(rank)))
-    if not plan.job.ranks:
-        typer.echo("# every rank is done", err=True)
 
 
 def _tell(task: Task, state: TaskState) -> None:

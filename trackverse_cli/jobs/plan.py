@@ -1,38 +1,32 @@
-"""From `submit` to an executor: which ranks are not done, and the command that each runs."""
+"""Which ranks of a job are not done, and the command that each runs."""
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from loguru import logger
 
 from trackverse_cli import plugins
 from trackverse_cli.audit import audit, due_ranks
 from trackverse_cli.catalog import FROZEN_VARIABLE, Catalog, open_catalog
 from trackverse_cli.clock import Clock, SystemClock, utc_text
-from trackverse_cli.errors import UsageError
-from trackverse_cli.files import make_folder
-from trackverse_cli.interfaces import Executor, ExecutorPlugin, Job, Task, TaskState
-from trackverse_cli.ledger import Followed, LedgerFollower
+from trackverse_cli.fence import JOB_VARIABLE, work_key
+from trackverse_cli.interfaces import ExecutorPlugin, Job
+from trackverse_cli.jobs.busy import busy_ranks
+from trackverse_cli.jobs.frozen import FILE_NAME
+from trackverse_cli.markers import clear_markers
 from trackverse_cli.probe import Level
-from trackverse_cli.progress import progress
+from trackverse_cli.recipe import recipe_id
+from trackverse_cli.shards import assign
 from trackverse_cli.worklist import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from trackverse_cli.config import Config
-    from trackverse_cli.layout import Layout
     from trackverse_cli.settings import Stage
-
-POLL_SECONDS = 0.5
-
-LOOK_SECONDS = 1.0
-"""Time between two looks at the ledger of a running job, and longer where a look takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +34,35 @@ class Plan:
     """What `submit` would start.
 
     Attributes:
-        job: the job; its ranks are those that are not done.
+        id: the job's id.
+        key: what its ranks are asked for (`fence.work_key`).
+        job: the job; its ranks are those that are not done and not at work already.
         plugin: the executor that would run it.
         stage: the command that each rank runs.
         catalog: what the job works on.
         rows: the videos that have something left to win, by row of the catalogue.
         clips: the clips that have not been won yet.
+        due: rank -> (videos, clips) left to win, for each of the job's ranks.
+        busy: rank -> the job in which it is at work already.
     """
 
+    id: str
+    key: str
     job: Job
     plugin: ExecutorPlugin
     stage: Stage
     catalog: Catalog
     rows: frozenset[int]
     clips: int
+    due: dict[int, tuple[int, int]]
+    busy: dict[int, str] = field(default_factory=dict)
 
     @property
     def work(self) -> tuple[int, str]:
         """How much there is to do, and of what: `clips`, or `videos` where none are cut."""
         if self.stage == "download-videos":
-            return len(self.rows), "videos"
-        return self.clips, "clips"
-
-    def clips_by_video(self) -> dict[str, int]:
-        """Return video id -> its selected clips, for the videos of the job."""
-        counts: dict[str, int] = {}
-        for table in self.catalog.clips(np.array(sorted(self.rows), dtype=np.int64)):
-            rows, numbers = np.unique(table["video_row"].to_numpy(), return_counts=True)
-            for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
-                video_id = self.catalog.video_ids[row]
-                counts[video_id] = counts.get(video_id, 0) + number
-        return counts
+            return sum(videos for videos, _ in self.due.values()), "videos"
+        return sum(clips for _, clips in self.due.values()), "clips"
 
 
 def plan_job(
@@ -83,6 +75,7 @@ def plan_job(
         LacksError: the executor does not work on this machine.
     """
     plugin = plugins.choose_executor(executor)
+    clock = clock or SystemClock()
     layout = config.layout
     catalog = open_catalog(config)
     found = audit(config, Level.PRESENCE)
@@ -90,18 +83,60 @@ def plan_job(
     if stage == "download-videos":
         rows = {row for row in rows if layout.find_video(catalog.video_ids[row]) is None}
     ranks = tuple(due_ranks(catalog, rows, world_size))
-    stamp = utc_text((clock or SystemClock()).time()).replace("-", "").replace(":", "")
-    log_dir = layout.logs / f"{stamp}-{stage}-{os.getpid()}"
-    words = [sys.executable, "-m", "trackverse_cli"]
-    if config.file is not None:
-        words += ["--config", str(config.file.absolute())]
-    words += ["--root", str(layout.root), *catalog_words(config, catalog), stage]
-    env = {FROZEN_VARIABLE: catalog.key} if catalog.key else {}
+    key = work_key(catalog.identity, recipe_id(config.settings), stage, world_size)
+    clear_markers(layout, key, ranks)
+    busy = busy_ranks(config, key, ranks)
+    ranks = tuple(rank for rank in ranks if rank not in busy)
+    stamp = utc_text(clock.time()).replace("-", "").replace(":", "")
+    name = f"{stamp}-{stage}-{os.getpid()}"
+    env = {JOB_VARIABLE: name}
+    if catalog.key:
+        env[FROZEN_VARIABLE] = catalog.key
     if config.settings.extract.workers:
         env["TRACKVERSE_EXTRACT__WORKERS"] = str(config.settings.extract.workers)
-    job = Job(f"trackverse-{stage}", tuple(words), world_size, ranks, log_dir, env)
-    due = found.clips.states[State.MISSING] + found.clips.states[State.DAMAGED]
-    return Plan(job, plugin, stage, catalog, frozenset(rows), due)
+    job = Job(
+        f"trackverse-{stage}",
+        tuple(_words(config, catalog, stage, name)),
+        world_size,
+        ranks,
+        layout.logs / name,
+        env,
+        root=layout.root,
+        needs_gpu=stage != "download-videos" and _wants_gpu(config),
+    )
+    clips = found.clips.states[State.MISSING] + found.clips.states[State.DAMAGED]
+    due = _due(catalog, rows, world_size, set(ranks))
+    return Plan(name, key, job, plugin, stage, catalog, frozenset(rows), clips, due, busy)
+
+
+def _words(config: Config, catalog: Catalog, stage: Stage, name: str) -> list[str]:
+    layout = config.layout
+    frozen = str(layout.jobs / name / FILE_NAME)
+    words = [sys.executable, "-m", "trackverse_cli", "--config", frozen]
+    words += ["--root", str(layout.root), *catalog_words(config, catalog), stage]
+    if stage == "extract-tracks" and config.settings.submit.extract_tracks.follow:
+        words.append("--follow")
+    return words
+
+
+def _wants_gpu(config: Config) -> bool:
+    """Say whether the decoder wants a GPU; where it cannot even be loaded, the rank will say so."""
+    name = config.settings.extract.decoder
+    found = [f for f in plugins.find_plugins() if f.kind == "decoder" and f.name == name]
+    return any(getattr(one.plugin, "needs_gpu", False) for one in found)
+
+
+def _due(
+    catalog: Catalog, rows: set[int], world_size: int, ranks: set[int]
+) -> dict[int, tuple[int, int]]:
+    """Return rank -> (videos, clips) of the videos that have something left to win."""
+    chosen = np.array(sorted(rows), dtype=np.int64)
+    of_row = assign(catalog.costs, world_size)
+    videos = np.bincount(of_row[chosen], minlength=world_size)
+    clips = np.zeros(world_size, dtype=np.int64)
+    for table in catalog.clips(chosen):
+        clips += np.bincount(of_row[table["video_row"].to_numpy()], minlength=world_size)
+    return {rank: (int(videos[rank]), int(clips[rank])) for rank in sorted(ranks)}
 
 
 def catalog_words(config: Config, catalog: Catalog) -> list[str]:
@@ -118,112 +153,8 @@ def catalog_words(config: Config, catalog: Catalog) -> list[str]:
     return words
 
 
-def start(plan: Plan, config: Config) -> tuple[Executor, list[Task]]:
-    """Hand the job to its executor; return the executor and a task for each rank.
-
-    Raises:
-        UsageError: the log folder cannot be made, or the executor's settings are wrong.
-        LacksError: what the executor needs is not there.
-    """
-    own = plugins.plugin_settings(config, "executor", plan.plugin.name, plan.plugin.settings)
-    executor = plan.plugin.create(own)
-    make_folder(plan.job.log_dir, "the folder of the logs")
-    tasks = list(executor.submit(plan.job))
-    if sorted(task.rank for task in tasks) != sorted(plan.job.ranks):
-        raise UsageError(
-            f"executor '{plan.plugin.name}' returned tasks for ranks "
-            f"{sorted(task.rank for task in tasks)}, not for those that it was given"
-        )
-    return executor, tasks
-
-
-def watch(
-    executor: Executor,
-    tasks: list[Task],
-    changed: Callable[[Task, TaskState], None],
-    clock: Clock | None = None,
-    look: Callable[[], object] | None = None,
-) -> Mapping[Task, TaskState]:
-    """Poll until every task has ended; return their last states.
-
-    `look` is called after every poll. An exception (Ctrl-C among them) cancels all tasks before
-    it goes on.
-    """
-    clock = clock or SystemClock()
-    known: dict[Task, TaskState] = {}
-    try:
-        while True:
-            states = executor.poll(tasks)
-            for task, state in states.items():
-                if known.get(task) != state:
-                    known[task] = state
-                    changed(task, state)
-            if look is not None:
-                look()
-            if all(states[task].ended for task in tasks):
-                return states
-            clock.sleep(POLL_SECONDS)
-    except BaseException:
-        executor.cancel(tasks)
-        raise
-
-
-class JobProgress:
-    """How far a job's ranks are, as their ledgers tell.
-
-    Args:
-        plan: the job; made before it is started, or what its ranks do first is missed.
-        layout: the dataset folder.
-        advance: takes the amount done since its last call.
-        clock: what to take the time from.
-    """
-
-    def __init__(
-        self, plan: Plan, layout: Layout, advance: Callable[[float], None], clock: Clock
-    ) -> None:
-        self._total, self._unit = plan.work
-        counts = plan.clips_by_video() if self._unit == "clips" else {}
-        self._follower = LedgerFollower(layout, plan.stage, plan.job.world_size, counts)
-        self._advance = advance
-        self._clock = clock
-        self._next = clock.monotonic()
-        self._shown = 0
-        self.seen = Followed()
-
-    def look(self, at_once: bool = False) -> Followed:
-        """Show what has been done, looking now and then only; return the counts so far."""
-        begun = self._clock.monotonic()
-        if begun >= self._next or at_once:
-            # A file server that stumbles must not end the job; the next look sees more.
-            with suppress(OSError):
-                self.seen = self._follower.look()
-            spent = self._clock.monotonic() - begun
-            self._next = begun + max(LOOK_SECONDS, 20 * spent)
-        # A video that fails takes its clips along, also those that were there before.
-        done = min(self._total, self._done())
-        self._advance(done - self._shown)
-        self._shown = done
-        return self.seen
-
-    def _done(self) -> int:
-        if self._unit == "videos":
-            return self.seen.videos + self.seen.failed_videos
-        return self.seen.clips + self.seen.failed_clips
-
-
-@contextmanager
-def job_progress(plan: Plan, layout: Layout, clock: Clock | None = None) -> Iterator[JobProgress]:
-    """Show how far a job is while its ranks run elsewhere; enter it before they are started."""
-    clock = clock or SystemClock()
-    total, unit = plan.work
-    with progress(plan.stage, total, unit, clock) as advance:
-        shown = JobProgress(plan, layout, advance, clock)
-        yield shown
-        shown.look(at_once=True)
-
-
-def exit_code(states: Mapping[Task, TaskState]) -> int:
-    """Return what a job's end means: 75 if a rank stopped early, 1 if one failed, else 0."""
-    if any(state is TaskState.STOPPED for state in states.values()):
-        return 75
-    return 0 if all(state is TaskState.SUCCEEDED for state in states.values()) else 1
+def tell_busy(plan: Plan) -> None:
+    """Say which ranks are left out because they are at work already."""
+    for job in sorted(set(plan.busy.values())):
+        ranks = [rank for rank, where in plan.busy.items() if where == job]
+        logger.info("{} ranks are at work already in job {}", len(ranks), job)

@@ -133,6 +133,7 @@ class Attempt:
 class _Seen:
     counter: tuple[int, int]
     since: float
+    moved: bool = False
 
 
 class Watch:
@@ -171,15 +172,14 @@ class Watch:
         now = self._clock.monotonic()
         seen = self._seen.get(name)
         if seen is None or seen.counter != counter:
-            self._seen[name] = _Seen(counter, now)
+            self._seen[name] = _Seen(counter, now, moved=seen is not None)
             return False
         return now - seen.since >= self.still_seconds
 
     def has_moved(self, run: str) -> bool:
-        """Say whether a run's counter has moved since this process first saw it."""
-        first = self._seen.get(run)
-        counter = counter_of(self._folder / f"{run}{_SUFFIX}")
-        return first is not None and counter is not None and counter != first.counter
+        """Say whether a run's counter has been seen to move."""
+        seen = self._seen.get(run)
+        return seen is not None and seen.moved
 
 
 def counter_of(path: Path) -> tuple[int, int] | None:
@@ -202,8 +202,12 @@ def read_info(path: Path) -> AttemptInfo | None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return None
-    with os.fdopen(fd, "rb") as file:
-        line = file.readline(_INFO_BYTES)
+    try:
+        line = os.read(fd, _INFO_BYTES).partition(b"\n")[0]
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
     try:
         return msgspec.json.decode(line, type=AttemptInfo)
     except (msgspec.DecodeError, UnicodeDecodeError):

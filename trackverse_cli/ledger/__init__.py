@@ -36,7 +36,7 @@ from trackverse_cli.ledger.entries import (
     TrackEntry,
     VideoEntry,
 )
-from trackverse_cli.ledger.follower import Followed, LedgerFollower
+from trackverse_cli.ledger.follower import Followed, LedgerFollower, RankTally
 from trackverse_cli.ledger.reader import read_ledger
 from trackverse_cli.ledger.runs import RunFile, run_files
 from trackverse_cli.ledger.state import ClipRecord, ClipTable, LedgerState
@@ -56,6 +56,7 @@ __all__ = [
     "Ledger",
     "LedgerFollower",
     "LedgerState",
+    "RankTally",
     "RunEntry",
     "RunFile",
     "TrackEntry",

@@ -44,7 +44,8 @@ class VideoEntry(Entry, tag="video", frozen=True, kw_only=True, omit_defaults=Tr
     """What became of one video.
 
     `source_size` is the largest (width, height) that its host offers, where the host says it:
-    it settles what a smaller copy on disk stands for.
+    it settles what a smaller copy on disk stands for. `clips` is how many due clips a failed
+    video takes along.
     """
 
     video_id: str
@@ -59,6 +60,7 @@ class VideoEntry(Entry, tag="video", frozen=True, kw_only=True, omit_defaults=Tr
     format_id: str = ""
     checksum: str = ""
     source_size: tuple[int, int] | None = None
+    clips: int = 0
 
 
 class ClipsEntry(Entry, tag="clips", frozen=True, kw_only=True):
