@@ -60,7 +60,9 @@ def submit(
 
     chosen = config.settings.submit.stage
     usual_executor, usual_size = config.settings.submit.of_stage(chosen)
-    plan = plan_job(config, chosen, executor or usual_executor, world_size or usual_size)
+    plan = plan_job(
+        config, chosen, executor or usual_executor, world_size or usual_size, dry_run=dry_run
+    )
     tell_busy(plan)
     if dry_run:
         _print_commands(plan, config)

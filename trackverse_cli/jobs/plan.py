@@ -66,9 +66,23 @@ class Plan:
 
 
 def plan_job(
-    config: Config, stage: Stage, executor: str, world_size: int, clock: Clock | None = None
+    config: Config,
+    stage: Stage,
+    executor: str,
+    world_size: int,
+    clock: Clock | None = None,
+    *,
+    dry_run: bool = False,
 ) -> Plan:
     """Find the ranks that have something left to win, and the command for them.
+
+    Args:
+        config: the configuration in force.
+        stage: the command that each rank is to run.
+        executor: the name of the executor.
+        world_size: how many ranks share the work.
+        clock: what to take the time from.
+        dry_run: change nothing, and name the user's own configuration in the command.
 
     Raises:
         UsageError: no usable index, or no such executor.
@@ -84,7 +98,8 @@ def plan_job(
         rows = {row for row in rows if layout.find_video(catalog.video_ids[row]) is None}
     ranks = tuple(due_ranks(catalog, rows, world_size))
     key = work_key(catalog.identity, recipe_id(config.settings), stage, world_size)
-    clear_markers(layout, key, ranks)
+    if not dry_run:
+        clear_markers(layout, key, ranks)
     busy = busy_ranks(config, key, ranks)
     ranks = tuple(rank for rank in ranks if rank not in busy)
     stamp = utc_text(clock.time()).replace("-", "").replace(":", "")
@@ -96,7 +111,7 @@ def plan_job(
         env["TRACKVERSE_EXTRACT__WORKERS"] = str(config.settings.extract.workers)
     job = Job(
         f"trackverse-{stage}",
-        tuple(_words(config, catalog, stage, name)),
+        tuple(_words(config, catalog, stage, None if dry_run else name)),
         world_size,
         ranks,
         layout.logs / name,
@@ -109,10 +124,11 @@ def plan_job(
     return Plan(name, key, job, plugin, stage, catalog, frozenset(rows), clips, due, busy)
 
 
-def _words(config: Config, catalog: Catalog, stage: Stage, name: str) -> list[str]:
+def _words(config: Config, catalog: Catalog, stage: Stage, job: str | None) -> list[str]:
     layout = config.layout
-    frozen = str(layout.jobs / name / FILE_NAME)
-    words = [sys.executable, "-m", "trackverse_cli", "--config", frozen]
+    file = layout.jobs / job / FILE_NAME if job else config.file
+    words = [sys.executable, "-m", "trackverse_cli"]
+    words += ["--config", str(file.absolute())] if file else []
     words += ["--root", str(layout.root), *catalog_words(config, catalog), stage]
     if stage == "extract-tracks" and config.settings.submit.extract_tracks.follow:
         words.append("--follow")
