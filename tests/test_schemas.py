@@ -111,6 +111,13 @@ def lab(project: Project) -> Project:
     return project
 
 
+def test_status(lab: Project) -> None:
+    lab.fetch()
+    lab.run("submit", "--stage", "extract-tracks").exits(1)
+    told = lab.run("status", "--json").exits(0).json
+    conforms("`status --json`, schema 1", told)
+
+
 def test_fetch_meta(lab: Project) -> None:
     path = str(lab.write_metadata())
     short = lab.run("fetch-meta", path, "--json", "--no-index").exits(0).json
@@ -241,7 +248,7 @@ def test_the_manifest(lab: Project) -> None:
 
 
 def test_the_document_is_read_whole() -> None:
-    assert len(SECTIONS) == 21
+    assert len(SECTIONS) == 22
     with pytest.raises(AssertionError, match="not documented"):
         conforms("Ledger line `end`", {"kind": "end", "time": 1, "more": 2})
     with pytest.raises(AssertionError, match="is no number"):

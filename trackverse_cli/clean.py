@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from trackverse_cli.clock import Clock, SystemClock
 from trackverse_cli.files import is_temporary
+from trackverse_cli.leases.attempts import is_dead_here, read_info
 from trackverse_cli.ledger import Compaction, compact, run_files
 from trackverse_cli.walk import files_below, files_in
 
@@ -39,6 +40,12 @@ TEMPORARY_DAYS = 1.0
 STATE_DAYS = 30.0
 
 _PARTIAL = re.compile(r"([A-Za-z0-9_-]{11})\..+", re.ASCII | re.DOTALL)
+JOB_DAYS = 90.0
+"""What is kept of a job goes when it was submitted so long ago and nothing of it is at work."""
+
+_RUN = re.compile(r"([0-9a-f]{12})\.run")
+_LEASE = re.compile(r"(?:download|cut|rank)-[A-Za-z0-9_-]+\.[0-9]+", re.ASCII)
+_JOB_FILE = re.compile(r"job\.json|trackverse\.toml")
 _STATE = re.compile(r"selection-[0-9a-f]{16}\.npz|verify-[0-9a-f]{16}\.bin")
 
 
@@ -174,6 +181,31 @@ class _Sweeper:
             age = self.now - max(facts.st_mtime, facts.st_atime)
             if age > STATE_DAYS * DAY_SECONDS:
                 self._remove("state", fd, self.layout.state / name, facts, age)
+        self._work()
+        self._jobs()
+
+    def _work(self) -> None:
+        """Remove signs of life that stand still, and the leases of runs that give none."""
+        alive = set()
+        for fd, name, facts in files_in(self.layout.runs, _RUN.fullmatch):
+            age = self.now - facts.st_mtime
+            info = read_info(self.layout.runs / name)
+            if age > DAY_SECONDS or (info is not None and is_dead_here(info)):
+                self._remove("state", fd, self.layout.runs / name, facts, age)
+            else:
+                alive.add(name.removesuffix(".run"))
+        if alive:
+            return  # a chain of leases is to be read as a whole
+        for fd, name, facts in files_in(self.layout.leases, _LEASE.fullmatch):
+            age = self.now - facts.st_mtime
+            if age > BUSY_SECONDS:  # a run that begins just now may have taken it
+                self._remove("state", fd, self.layout.leases / name, facts, age)
+
+    def _jobs(self) -> None:
+        for inside, fd, name, facts in files_below(self.layout.jobs, _JOB_FILE.fullmatch):
+            age = self.now - facts.st_mtime
+            if age > JOB_DAYS * DAY_SECONDS:
+                self._remove("state", fd, self.layout.jobs / inside / name, facts, age)
 
     def _remove(self, kind: str, fd: int, path: Path, facts: os.stat_result, age: float) -> None:
         told = self.layout.relative(path)

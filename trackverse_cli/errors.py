@@ -47,6 +47,10 @@ class TryLaterError(TrackverseError):
     exit_code = 75
 
 
+class StorageFullError(TryLaterError):
+    """No space, no quota or no file left: what is removed meanwhile may make room."""
+
+
 class StoppedError(TrackverseError):
     """A signal ended the run; its number decides the exit code.
 
