@@ -96,7 +96,7 @@ def _globals_first(args: list[str]) -> list[str]:
 
 
 def _of_os_error(error: OSError) -> TrackverseError:
-    from trackverse_cli.clip_errors import STORAGE_FULL
+    from trackverse_cli.files import STORAGE_FULL
 
     where = f" {error.filename}" if error.filename else ""
     if error.errno in STORAGE_FULL:

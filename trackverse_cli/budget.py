@@ -12,16 +12,17 @@ import os
 import random
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
+from loguru import logger
 
 from trackverse_cli.errors import StorageFullError
 from trackverse_cli.files import atomic_write_bytes, make_folder
 from trackverse_cli.leases import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from trackverse_cli.download import Patience
@@ -36,7 +37,11 @@ MARGIN = 1.5
 COUNT_SECONDS = 5.0
 """Time between two counts of what is on disk, and longer where a count takes long."""
 
+ROOM_SECONDS = 5.0
+"""Time between two tries on a full disk."""
+
 _WAIT_SECONDS = (0.5, 1.5)
+T = TypeVar("T")
 
 
 class _Announced(msgspec.Struct, frozen=True):
@@ -64,6 +69,40 @@ class Limits:
     def any(self) -> bool:
         """Whether there is a limit at all."""
         return self.budget_bytes is not None or self.least_free_bytes > 0
+
+
+class Room:
+    """Waits for room when the storage is full.
+
+    Args:
+        patience: what waits.
+        wait_seconds: how long, before the run ends.
+    """
+
+    def __init__(self, patience: Patience, wait_seconds: float) -> None:
+        self._patience = patience
+        self._wait_seconds = wait_seconds
+
+    def patient(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns, trying again while it finds the storage full.
+
+        Raises:
+            StorageFullError: it was full for as long as there is to wait.
+            StoppedError: the run is to end.
+        """
+        clock = self._patience.clock
+        begun = clock.monotonic()
+        told = False
+        while True:
+            try:
+                return work()
+            except StorageFullError as error:
+                if clock.monotonic() - begun >= self._wait_seconds:
+                    raise
+                if not told:
+                    logger.warning("{}; waiting for room", error)
+                    told = True
+            self._patience.wait(ROOM_SECONDS)
 
 
 class Budget:
@@ -159,11 +198,11 @@ class Budget:
         budget, least = self._limits.budget_bytes, self._limits.least_free_bytes
         if budget is not None and used > budget:
             return (
-                f"the source videos below {self._layout.videos} would take {used / 1e9:,.2f} GB "
+                f"the source videos below {self._layout.arrivals} would take {used / 1e9:,.2f} GB "
                 f"of a budget of {budget / 1e9:,.2f} GB"
             )
-        if least and shutil.disk_usage(self._layout.videos).free - wanted < least:
-            return f"less than {least / 1e9:,.2f} GB would be free for {self._layout.videos}"
+        if least and shutil.disk_usage(self._layout.arrivals).free - wanted < least:
+            return f"less than {least / 1e9:,.2f} GB would be free for {self._layout.arrivals}"
         return None
 
     def _announce(self, coming: int) -> None:
@@ -175,7 +214,7 @@ class Budget:
         said = dict(self._said())
         begun = self._clock.monotonic()
         if begun >= self._next_count:
-            self._counted = sum(_sizes(self._layout.videos))
+            self._counted = sum(_sizes(self._layout.arrivals))
             self._known = {run: one.brought for run, one in said.items()}
             spent = self._clock.monotonic() - begun
             self._next_count = begun + max(COUNT_SECONDS, 20 * spent)

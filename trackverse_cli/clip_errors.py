@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import errno
 
-from trackverse_cli.errors import RefusedNameError, TryLaterError
+from trackverse_cli.errors import RefusedNameError, StorageFullError
+from trackverse_cli.files import STORAGE_FULL
 
-STORAGE_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_SUCH_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
-def of_file_error(error: Exception, name: str) -> TryLaterError | tuple[str, str]:
+def of_file_error(error: Exception, name: str) -> StorageFullError | tuple[str, str]:
     """Return what a failed write means: run again later, or (reason, message) of the clip."""
     number = getattr(error, "errno", None)
     if number in STORAGE_FULL:
-        return TryLaterError(
+        return StorageFullError(
             f"the storage is full: clip {name!a} cannot be written ({error}); free some "
             "space, then run the same command again"
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from trackverse_cli.download import Patience
 from trackverse_cli.errors import TryLaterError
+from trackverse_cli.files import STORAGE_FULL, storage_full
 from trackverse_cli.leases import (
     BEAT_SECONDS,
     STANDSTILL_SECONDS,
@@ -107,9 +108,18 @@ class Fence:
         self._stack.close()
 
     def claim(self, work: Work, video_id: str) -> bool:
-        """Return whether this run may do this work on a video now."""
+        """Return whether this run may do this work on a video now.
+
+        Raises:
+            StorageFullError: the lease cannot be written.
+        """
         assert self._leases is not None
-        return self._leases.take(f"{work}-{video_id}")
+        try:
+            return self._leases.take(f"{work}-{video_id}")
+        except OSError as error:
+            if error.errno not in STORAGE_FULL:
+                raise
+            raise storage_full(error, self._layout.leases) from error
 
     def release(self, work: Work, video_id: str) -> None:
         """Say that the work on a video is over, or was not begun."""

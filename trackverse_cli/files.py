@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from trackverse_cli.errors import UsageError
+from trackverse_cli.errors import StorageFullError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _TEMPORARY_PREFIX = ".tv-"
 _TEMPORARY_SUFFIX = ".tmp"
+
+STORAGE_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def temporary_beside(target: Path) -> Path:
@@ -87,6 +90,15 @@ def checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
+def storage_full(error: OSError, place: Path) -> StorageFullError:
+    """Return what to raise when nothing more fits below `place`."""
+    return StorageFullError(
+        f"the storage is full: nothing can be written below {place} ({error.strerror}; files may "
+        "be at their limit even where space is free); make room or ask for more quota, then run "
+        "the same command again"
+    )
+
+
 def make_folder(path: Path, what: str) -> None:
     """Create a folder with its parents.
 
@@ -95,11 +107,14 @@ def make_folder(path: Path, what: str) -> None:
         what: what it is for a person, as in "the dataset folder".
 
     Raises:
+        StorageFullError: no space, no quota or no file is left.
         UsageError: it cannot be created or is no folder.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in STORAGE_FULL:
+            raise storage_full(error, path) from error
         raise UsageError(
             f"cannot create {what} {path}: {error.strerror}; choose another with --root, "
             "or ask who owns it for write access"
@@ -110,6 +125,7 @@ def require_writable(folder: Path, what: str) -> None:
     """Write and remove an empty file, since permission bits lie on network file systems.
 
     Raises:
+        StorageFullError: no space, no quota or no file is left.
         UsageError: nothing can be written there.
     """
     make_folder(folder, what)
@@ -118,6 +134,8 @@ def require_writable(folder: Path, what: str) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
+        if error.errno in STORAGE_FULL:
+            raise storage_full(error, folder) from error
         raise UsageError(
             f"cannot write into {what} {folder}: {error.strerror}; choose another with --root, "
             "or ask who owns it for write access"

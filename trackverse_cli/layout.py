@@ -76,9 +76,11 @@ class Layout:
 
     Attributes:
         root: the dataset folder, absolute.
+        scratch: where videos are brought to instead, on a disk of this machine's own, or None.
     """
 
     root: Path
+    scratch: Path | None = None
 
     @property
     def metadata(self) -> Path:
@@ -91,9 +93,14 @@ class Layout:
         return self.root / "videos_mp4"
 
     @property
+    def arrivals(self) -> Path:
+        """Where videos are brought to: `videos`, or a folder of this machine's own disk."""
+        return self.videos if self.scratch is None else self.scratch / "videos_mp4"
+
+    @property
     def partial(self) -> Path:
         """Where unfinished downloads are, and nothing else."""
-        return self.videos / ".partial"
+        return self.arrivals / ".partial"
 
     @property
     def tracks(self) -> Path:
@@ -141,11 +148,14 @@ class Layout:
 
     def video_target(self, video_id: str) -> Path:
         """Return where the video of a checked id is written."""
-        return self.videos / video_id[:2] / f"{video_id}.mp4"
+        return self.arrivals / video_id[:2] / f"{video_id}.mp4"
 
     def find_video(self, video_id: str) -> Path | None:
-        """Return the video's file in either layout, or None."""
-        for path in (self.video_target(video_id), self.videos / f"{video_id}.mp4"):
+        """Return the video's file in either layout, or on this machine's own disk, or None."""
+        deep = f"{video_id[:2]}/{video_id}.mp4"
+        for path in (
+            self.video_target(video_id), self.videos / deep, self.videos / f"{video_id}.mp4",
+        ):  # fmt: skip
             if path.is_file():
                 return path
         return None

@@ -43,7 +43,7 @@ def second_looks(run: RankRun, patience: Patience) -> Iterator[Item]:
             if not left:
                 continue
             if run.is_alive_elsewhere(video):
-                run.not_cut(ELSEWHERE, len(left))
+                run.summary.not_cut(ELSEWHERE, len(left))
                 continue
             yield video, left
         if run.put_off:
@@ -73,7 +73,7 @@ def arrivals(run: RankRun, patience: Patience, idle_seconds: float) -> Iterator[
                 if left:
                     yield video, left
             elif reason := _lost(run, video.video_id, begun):
-                run.not_cut(reason, len(due))
+                run.summary.not_cut(reason, len(due))
             else:
                 run.absent.append((video, due))
         if _is_brought(run, watch):
@@ -83,7 +83,7 @@ def arrivals(run: RankRun, patience: Patience, idle_seconds: float) -> Iterator[
         if run.absent:
             patience.wait(max(FOLLOW_SECONDS, 10 * (clock.monotonic() - look)))
     for _, due in run.absent:
-        run.not_cut("video-missing", len(due))
+        run.summary.not_cut("video-missing", len(due))
 
 
 def _refresh(run: RankRun, items: Sequence[Item]) -> None:
@@ -93,7 +93,7 @@ def _refresh(run: RankRun, items: Sequence[Item]) -> None:
 
 def _lost(run: RankRun, video_id: str, begun: float) -> str:
     """Return why a video will not come: gone for good, or failed since this run began."""
-    entry = run.ledger_state.videos.get(video_id)
+    entry = run.worklist.ledger.videos.get(video_id)
     if entry is None or entry.state != "failed":
         return ""
     return entry.reason if entry.reason in UNRECOVERABLE or entry.time >= begun else ""

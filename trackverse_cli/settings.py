@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 
 Stage = Literal["download-tracks", "download-videos", "extract-tracks"]
 
@@ -84,6 +84,19 @@ class PipelineSettings(Section):
     """How downloading and cutting work together."""
 
     remove_videos: bool = Field(False, description="Remove a video once all its clips are checked.")
+    disk_budget: ByteSize | None = Field(
+        None, description="What source videos may take together, such as 500GB; empty: no limit."
+    )
+    min_free: ByteSize = Field(
+        ByteSize(0), description="What downloads leave free on the file system of the videos."
+    )
+    storage_wait_seconds: float = Field(
+        600.0, ge=0, description="How long a full disk or budget is waited for before exit code 75."
+    )
+    scratch: str = Field(
+        "",
+        description="download-tracks keeps videos here until they are cut, say $TMPDIR.",
+    )
     follow_idle_seconds: float = Field(
         600.0,
         ge=0,

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
 from trackverse_cli import plugins
+from trackverse_cli.bringing import FromDisk, FromHost
+from trackverse_cli.budget import Budget, Limits, Room
 from trackverse_cli.catalog import Catalog, Video, open_catalog
 from trackverse_cli.clips import CutSettings
 from trackverse_cli.clock import Clock, SystemClock
 from trackverse_cli.download import Downloader, Patience
+from trackverse_cli.errors import UsageError
 from trackverse_cli.extract import Cutter
 from trackverse_cli.fence import Fence, work_key
 from trackverse_cli.files import require_writable
@@ -22,7 +27,7 @@ from trackverse_cli.machine import usable_cores
 from trackverse_cli.markers import set_marker
 from trackverse_cli.progress import progress
 from trackverse_cli.putoff import arrivals, second_looks
-from trackverse_cli.rank import RankRun, RankSummary
+from trackverse_cli.rank import RankRun
 from trackverse_cli.recipe import recipe_id
 from trackverse_cli.shards import shard_rows
 from trackverse_cli.worklist import Worklist
@@ -30,14 +35,15 @@ from trackverse_cli.worklist import Worklist
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from trackverse_cli.config import Config
+    from trackverse_cli.layout import Layout
     from trackverse_cli.metadata import Track
     from trackverse_cli.settings import Stage
+    from trackverse_cli.summary import RankSummary
 
 VIDEOS_AHEAD = 2
 """Downloaded videos that may wait for a free worker."""
@@ -74,10 +80,13 @@ def run_stage(
         StoppedError: `stop` was set.
     """
     clock = clock or SystemClock()
-    layout, settings = config.layout, config.settings
+    settings = config.settings
+    layout = _layout(config, shard.stage)
     catalog = open_catalog(config)
     rows = shard_rows(catalog.costs, shard.rank, shard.world_size)
-    require_writable(layout.root, "the dataset folder")
+    patience = Patience(clock, stop)
+    room = Room(patience, settings.pipeline.storage_wait_seconds)
+    room.patient(lambda: require_writable(layout.root, "the dataset folder"))
     recipe = recipe_id(settings)
     key = work_key(catalog.identity, recipe, shard.stage, shard.world_size)
     logger.info(
@@ -94,37 +103,64 @@ def run_stage(
             ) as ledger,
             progress(shard.stage, len(rows), "videos", clock) as advance,
         ):  # fmt: skip
-            run = RankRun(worklist, ledger, fence, shard.follow)
-            patience = Patience(clock, stop)
+            run = RankRun(worklist, ledger, fence, room)
             videos = chain(
                 _counted(_limited(catalog, rows, run, shard.limit), advance),
                 second_looks(run, patience),
                 arrivals(run, patience, settings.pipeline.follow_idle_seconds),
                 second_looks(run, patience),
             )
-            _work(shard.stage, videos, run, config, stop, clock)
+            if shard.stage == "extract-tracks":
+                _cut_all(videos, run, config, stop, FromDisk(run, shard.follow).bring)
+            else:
+                _download(shard.stage, videos, run, config, patience, room, stop)
         if run.summary.exit_code == 0 and shard.limit is None:
             set_marker(layout, key, shard.rank, fence.run, clock.time())
         return run.summary
 
 
-def _work(
+def _download(
     stage: Stage,
     videos: Iterator[tuple[Video, list[Track]]],
     run: RankRun,
     config: Config,
+    patience: Patience,
+    room: Room,
     stop: threading.Event,
-    clock: Clock,
 ) -> None:
-    if stage == "extract-tracks":
-        _cut_all(videos, run, config, stop, run.find)
-        return
-    with Downloader(config.settings.download, config.layout, clock=clock, stop=stop) as downloader:
-        if stage == "download-videos":
-            for video, due in videos:
-                run.bring(video, due, downloader)
-        else:
-            _cut_all(videos, run, config, stop, lambda v, d: run.bring(v, d, downloader))
+    """Bring videos, and cut their clips where the stage does."""
+    limits = _limits(config)
+    with (
+        Downloader(
+            config.settings.download, run.layout, clock=patience.clock, stop=stop
+        ) as downloader,
+        Budget(run.layout, limits, run.fence.run, patience) as budget,
+    ):
+        host = FromHost(run, downloader, budget, room)
+        if stage == "download-tracks":
+            _cut_all(videos, run, config, stop, host.bring)
+            return
+        for video, due in videos:
+            host.bring(video, due)
+
+
+def _layout(config: Config, stage: Stage) -> Layout:
+    """Return the dataset folder, with this machine's own disk for videos where that is set."""
+    scratch = config.settings.pipeline.scratch
+    if stage != "download-tracks" or not scratch:
+        return config.layout
+    path = Path(os.path.expandvars(scratch)).expanduser()
+    if not path.is_absolute() or "$" in str(path):
+        raise UsageError(
+            f"[pipeline] scratch = '{scratch}' is no folder on this machine ('{path}'); set the "
+            "variable, or name a folder by its whole path"
+        )
+    return replace(config.layout, scratch=path)
+
+
+def _limits(config: Config) -> Limits:
+    pipeline = config.settings.pipeline
+    return Limits(pipeline.disk_budget, pipeline.min_free, pipeline.storage_wait_seconds)
 
 
 def _limited(
@@ -163,7 +199,7 @@ def _cut_all(
     workers = settings.extract.workers or usable_cores()
     pending: set[Future[None]] = set()
     with (
-        Cutter(config.layout, _cut_settings(config), workers, stop) as cutter,
+        Cutter(run.layout, _cut_settings(config), workers, stop) as cutter,
         ThreadPoolExecutor(workers, thread_name_prefix="video") as pool,
     ):
         try:
@@ -174,7 +210,7 @@ def _cut_all(
                 if path is None:
                     run.end(video)
                     continue
-                remove = settings.pipeline.remove_videos
+                remove = settings.pipeline.remove_videos or run.layout.scratch is not None
                 pending.add(pool.submit(run.cut, cutter, video, due, path, remove))
                 pending = _settled(pending, workers + VIDEOS_AHEAD)
             _settled(pending, 1)

@@ -9,6 +9,7 @@ import typer
 from trackverse_cli.commands.options import (
     Cookies,
     Decoder,
+    DiskBudget,
     Limit,
     Rank,
     Workers,
@@ -32,6 +33,7 @@ def download_tracks(
             "--remove-videos/--keep-videos", help="Remove a video once its clips are checked."
         ),
     ] = None,
+    disk_budget: DiskBudget = None,
     cookies: Cookies = None,
     decoder: Decoder = None,
     workers: Workers = None,
@@ -45,6 +47,7 @@ def download_tracks(
         world_size,
         limit,
         pipeline__remove_videos=remove_videos,
+        pipeline__disk_budget=disk_budget,
         download__cookies=cookies,
         extract__decoder=decoder,
         extract__workers=workers,

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from trackverse_cli.app import Session
-    from trackverse_cli.rank import RankSummary
+    from trackverse_cli.summary import RankSummary
     from trackverse_cli.settings import Stage
 
 Rank = Annotated[int, typer.Option(help="Which part of the work is mine, from 0.", metavar="R")]
@@ -20,6 +20,10 @@ WorldSize = Annotated[
 Limit = Annotated[int | None, typer.Option(help="At most so many videos.", min=1, metavar="N")]
 Cookies = Annotated[
     Path | None, typer.Option(help="A cookie file; it is read, never written.", metavar="FILE")
+]
+DiskBudget = Annotated[
+    str | None,
+    typer.Option(help="What source videos may take together, as in 500GB.", metavar="SIZE"),
 ]
 Decoder = Annotated[
     str | None, typer.Option(help="The decoder plugin (see `trackverse plugins`).", metavar="NAME")
