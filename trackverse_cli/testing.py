@@ -44,6 +44,10 @@ sys.exit(code)
 ODD_WORDS = ("two words", "it's", 'say "so"', "$HOME", "a;b", "*", "back\\slash", "", "ü")
 
 
+def _said_something(log: Path) -> bool:
+    return log.is_file() and "{" in log.read_text(encoding="utf-8")
+
+
 class ExecutorContract:
     """What every executor does.
 
@@ -159,7 +163,7 @@ class ExecutorContract:
         """A rank that is killed is run again or has failed; it never hangs, and never succeeds."""
         executor, job = self.make_executor(), self.job(tmp_path, [0], {0: (3600, 0)})
         tasks = executor.submit(job)
-        self.until(lambda: job.log_path(0).is_file() and "{" in job.log_path(0).read_text())
+        self.until(lambda: bool(executor.poll(tasks)) and _said_something(job.log_path(0)))
         killed: set[int] = set()
 
         def is_over() -> bool:

@@ -1,17 +1,12 @@
-"""The executor `ssh`: ranks as other machines over ssh."""
+"""The executor `ssh`: ranks on other machines, by the user's own ssh and its configuration."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import shutil
 
 from trackverse_cli import hookimpl
 from trackverse_cli.interfaces import Executor, ExecutorPlugin
-
-
-class SSHSettings(BaseModel):
-    """How the executor `ssh` starts ranks."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from trackverse_ssh.settings import SSHSettings
 
 
 def _create(settings: SSHSettings) -> Executor:
@@ -20,9 +15,19 @@ def _create(settings: SSHSettings) -> Executor:
     return SSHExecutor(settings)
 
 
+def _unavailable() -> str | None:
+    if shutil.which("ssh") is None:
+        return "the command ssh is not on PATH; install an OpenSSH client"
+    return None
+
+
 @hookimpl
 def trackverse_register_executor() -> ExecutorPlugin:
     """Offer the executor `ssh`."""
     return ExecutorPlugin(
-        name="ssh", summary="other machines over ssh", settings=SSHSettings, create=_create
+        name="ssh",
+        summary="ranks on other machines over ssh; they go on when the connection drops",
+        settings=SSHSettings,
+        create=_create,
+        unavailable=_unavailable,
     )
