@@ -93,7 +93,7 @@ def test_a_named_file_that_is_not_there_is_told(project: Project) -> None:
         ("[extrat]\nworkers = 3", "unknown key extrat; did you mean 'extract'?"),
         ("[extrat]", "unknown key extrat; did you mean 'extract'?"),
         ("workers = 3", "unknown key workers; known: "),
-        ("[pipeline]\nxyz = 3", "unknown key [pipeline] xyz; known: remove_videos"),
+        ("[pipeline]\nxyz = 3", "unknown key [pipeline] xyz; known: disk_budget"),
         ("[submit.extract_tracks]\nworld_size = 3", "did you mean 'extract-tracks'"),
         ("[submit.extract-tracks]\nworld = 3", "world; did you mean 'world_size'?"),
         ("[executor.nosuch]", "[executor.nosuch] is the table of no executor that is installed;"),
@@ -307,7 +307,7 @@ def test_the_example_names_every_key_with_a_line_of_why() -> None:
 def test_the_example_as_it_is_and_uncommented_gives_the_defaults() -> None:
     text = example_text()
     uncommented = re.sub(r"(?m)^#(\w+ = )", r"\1", text)
-    assert len(tomli.loads(uncommented)["download"]) == 5
+    assert len(tomli.loads(uncommented)["download"]) == 7
     for content in (text, uncommented):
         config = load(content)
         settings = config.settings

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from tests.test_ledger import Hands
-from trackverse_cli.commands.job_table import job_table
+from trackverse_cli.jobs.table import job_table
 from trackverse_cli.config import SECRETS_VARIABLE, load_config
 from trackverse_cli.errors import LacksError, UsageError
 from trackverse_cli.interfaces import Job, Task, TaskDetail, TaskState

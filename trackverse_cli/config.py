@@ -26,7 +26,7 @@ SECRETS_VARIABLE = "TRACKVERSE_SECRETS_FROM"
 _PREFIX = "TRACKVERSE_"
 _RESERVED = "TRACKVERSE_REQUIRE_"
 _SELECTION = "selection."
-_PATH_KEYS = (("dataset", "root"), ("download", "cookies"))
+_PATH_KEYS = (("dataset", "root"), ("download", "cookies"), ("pace", "dir"))
 _SELECT_PATHS = ("videos", "tracks", "exclude_videos_of", "only")
 
 Tree = dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +31,12 @@ def _names(value: Any) -> Any:
     raise ValueError("should be a name or a list of names")
 
 
+def _egress(value: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]{0,63}", value):
+        raise ValueError("should be 1 to 64 of A-Z, a-z, 0-9, - and _, no - or _ first")
+    return value
+
+
 class DatasetSettings(Section):
     """Where the dataset is and which part of it is meant."""
 
@@ -39,6 +46,12 @@ class DatasetSettings(Section):
         description="Subset names or files in metadata/, one or a list; empty: the only one.",
     )
     select: str = Field("", description="The [select.<name>] in force; empty: every track.")
+    quota_bytes: ByteSize | None = Field(
+        None, description="What your quota allows on the root's file system, such as 20TB."
+    )
+    quota_files: int | None = Field(
+        None, ge=1, description="How many files it allows; `plan` and `doctor` count against both."
+    )
 
 
 class DownloadSettings(Section):
@@ -54,6 +67,14 @@ class DownloadSettings(Section):
         720, ge=72, description="The smaller side to ask for; boxes were made on 720p."
     )
     proxy: str | None = Field(None, description="A proxy's URL; a password in it is not printed.")
+    proxies: list[str] = Field(
+        default_factory=list,
+        description="Several proxies' URLs, used in turn; each has a pace of its own.",
+    )
+    order: Literal["cost", "coverage"] = Field(
+        "cost",
+        description="Which videos first; coverage: most clips and the rarest classes a request.",
+    )
     yt_dlp: dict[str, Any] = Field(
         default_factory=dict, description="Options passed to yt-dlp as they are."
     )
@@ -95,12 +116,57 @@ class PipelineSettings(Section):
     )
     scratch: str = Field(
         "",
-        description="download-tracks keeps videos here until they are cut, say $TMPDIR.",
+        description="A folder of the node, say $TMPDIR, for videos that download-tracks cuts.",
     )
     follow_idle_seconds: float = Field(
         600.0,
         ge=0,
-        description="extract-tracks --follow gives up when no download showed life for so long.",
+        description="With --follow: give up when no download showed life for so long.",
+    )
+
+
+class PaceSettings(Section):
+    """How fast we may ask, shared by all that leave through one address."""
+
+    egress: Annotated[str, AfterValidator(_egress)] = Field(
+        "default", description="A name for the address that we leave through; never guessed."
+    )
+    videos_per_hour: float | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Of the whole address; unset: 280 of YouTube, 1000 with cookies.",
+    )
+    jitter: float = Field(
+        0.1, ge=0, le=1, description="Up to this share of the distance is added to it."
+    )
+    cool_down_seconds: float = Field(
+        3600.0,
+        ge=1,
+        description="The pause after a throttle; doubled when not enough.",
+    )
+    longest_cool_down_seconds: float = Field(28_800.0, ge=1, description="The pause grows to this.")
+    longest_wait_seconds: float = Field(
+        600.0,
+        ge=0,
+        description="A rank that would wait longer for its end stops with exit code 75.",
+    )
+    throttled_in_a_row: int = Field(
+        3, ge=1, description="So many throttles in a row end a rank with exit code 75."
+    )
+    broken_in_a_row: int = Field(
+        5,
+        ge=2,
+        description="So many videos failing in a row over all ranks make yt-dlp or cookies suspect.",
+    )
+    share: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="Hosts that do not see one [pace] dir divide the pace by this.",
+    )
+    dir: Path | None = Field(
+        None, description="The folder of the shared state; unset: state/pace in the root."
     )
 
 
@@ -110,7 +176,7 @@ class StageSubmitSettings(Section):
     executor: str | None = Field(None, description="The executor plugin of this stage.")
     world_size: int | None = Field(None, ge=1, le=4096, description="The ranks of this stage.")
     follow: bool = Field(
-        False, description="extract-tracks only: take videos as another job brings them."
+        False, description="For extract-tracks: take videos as another job brings them."
     )
 
 
@@ -174,6 +240,7 @@ class Settings(Section):
     extract: ExtractSettings = Field(default_factory=ExtractSettings)
     encode: EncodeSettings = Field(default_factory=EncodeSettings)
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
+    pace: PaceSettings = Field(default_factory=PaceSettings)
     submit: SubmitSettings = Field(default_factory=SubmitSettings)
     select: dict[str, SelectSettings] = Field(
         default_factory=dict, description="[select.<name>]: a named selection."

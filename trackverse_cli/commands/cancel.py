@@ -21,10 +21,10 @@ def cancel(
     ] = None,
     job: Job = None,
 ) -> None:
-    """Stop what was submitted, also days later and from another shell.
+    """Stop what was submitted.
 
-    Without --job, every job that has not ended. What was finished stays; `submit` goes on with
-    the rest.
+    Also days later and from another shell. Without --job, every job that has not ended. What was
+    finished stays; `submit` goes on with the rest.
     """
     config = ctx.obj.config()
     from loguru import logger

@@ -29,7 +29,9 @@ def doctor(
     _rank: Annotated[int, typer.Option("--rank", hidden=True)] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Check whether this machine is ready, or the machines of an executor.
+    """Check whether this machine is ready.
+
+    With --executor, the machines where that would run ranks are looked at instead.
 
     Looks at Python, yt-dlp, its JavaScript runtime, the encoder, the disk and the plugins.
 

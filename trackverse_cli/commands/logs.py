@@ -32,7 +32,10 @@ def logs(
         bool, typer.Option("--follow", "-f", help="Stay, and print what comes.")
     ] = False,
 ) -> None:
-    """Print a rank's log of the newest job; without RANK, the last line of every rank's."""
+    """Print what a rank said.
+
+    The newest job's, unless --job names another; without RANK, the last line of every rank.
+    """
     config = ctx.obj.config()
     from trackverse_cli.errors import UsageError
     from trackverse_cli.jobs import find_job

@@ -10,8 +10,8 @@ import typer
 
 if TYPE_CHECKING:
     from trackverse_cli.app import Session
-    from trackverse_cli.summary import RankSummary
     from trackverse_cli.settings import Stage
+    from trackverse_cli.summary import RankSummary
 
 Rank = Annotated[int, typer.Option(help="Which part of the work is mine, from 0.", metavar="R")]
 WorldSize = Annotated[

@@ -29,10 +29,11 @@ def status(
     every: Annotated[bool, typer.Option("--all", help="Show every rank, and ended jobs.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show how submitted jobs stand: their ranks, worst first, speed and time left.
+    """Show how submitted jobs stand, rank by rank.
 
-    Without --job, every job that has not ended, or the newest one. A rank is done when it found
-    nothing left to win; it has ended when another run may win more.
+    Worst ranks first, with their speed and the time left. Without --job, every job that has not
+    ended, or the newest one. A rank is done when it found nothing left to win; it has ended when
+    another run may win more.
     """
     config = ctx.obj.config()
     from trackverse_cli.clock import SystemClock
@@ -55,7 +56,7 @@ def _show(watches: list[JobWatch], stay: bool, every: bool) -> None:
     from rich.console import Console, Group
     from rich.live import Live
 
-    from trackverse_cli.commands.job_table import RANKS_SHOWN, job_table
+    from trackverse_cli.jobs.table import RANKS_SHOWN, job_table
 
     limit = None if every else RANKS_SHOWN
     screen = Console()

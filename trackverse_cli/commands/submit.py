@@ -45,9 +45,9 @@ def submit(
         typer.Option("--follow", help="extract-tracks takes videos as another job brings them."),
     ] = None,
 ) -> None:
-    """Start every rank that has something left to do and is not at work already.
+    """Start every rank that has something left to do.
 
-    The local executor stays in the foreground: Ctrl-C ends all its ranks, and the same command
+    Ranks that are at work already are left to it. The local executor stays in the foreground: Ctrl-C ends all its ranks, and the same command
     goes on where they were. With others the command returns; `status` shows how they fare.
     --wait shows that too, and ends with the exit code of `verify`.
     """
@@ -89,9 +89,9 @@ def submit(
 
 def _wait(plan: Plan, config: Config, running: Started) -> Mapping[Task, TaskState]:
     """Show how the job is until every rank has ended."""
-    from trackverse_cli.commands.live import live_table
     from trackverse_cli.jobs import job_progress, watch
     from trackverse_cli.jobs.follow import FAR_POLL_SECONDS, POLL_SECONDS
+    from trackverse_cli.jobs.live import live_table
     from trackverse_cli.log import console
 
     near = plan.plugin.foreground

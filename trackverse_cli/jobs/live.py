@@ -21,8 +21,8 @@ def live_table(config: Config, running: Started) -> Iterator[Callable[[], None]]
     """Show a job's table while its ranks run; yield a function that brings it up to date."""
     from rich.live import Live
 
-    from trackverse_cli.commands.job_table import job_table
     from trackverse_cli.jobs.status import JobWatch
+    from trackverse_cli.jobs.table import job_table
     from trackverse_cli.log import console
 
     clock = SystemClock()
