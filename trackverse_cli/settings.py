@@ -157,7 +157,7 @@ class PaceSettings(Section):
     broken_in_a_row: int = Field(
         5,
         ge=2,
-        description="So many videos failing in a row over all ranks make yt-dlp or cookies suspect.",
+        description="So many videos failing in a row, over all ranks, make the tool suspect.",
     )
     share: int = Field(
         0,

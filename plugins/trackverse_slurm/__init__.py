@@ -1,17 +1,14 @@
-"""The executor `slurm`: ranks as Slurm job arrays."""
+"""The executor `slurm`: ranks as the tasks of Slurm job arrays."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import shutil
 
 from trackverse_cli import hookimpl
 from trackverse_cli.interfaces import Executor, ExecutorPlugin
+from trackverse_slurm.settings import SlurmSettings
 
-
-class SlurmSettings(BaseModel):
-    """How the executor `slurm` starts ranks."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+__all__ = ["SlurmSettings", "trackverse_register_executor"]
 
 
 def _create(settings: SlurmSettings) -> Executor:
@@ -20,9 +17,19 @@ def _create(settings: SlurmSettings) -> Executor:
     return SlurmExecutor(settings)
 
 
+def _unavailable() -> str | None:
+    if shutil.which("sbatch") is None:
+        return "`sbatch` is not on PATH; run this on a login node of the cluster"
+    return None
+
+
 @hookimpl
 def trackverse_register_executor() -> ExecutorPlugin:
     """Offer the executor `slurm`."""
     return ExecutorPlugin(
-        name="slurm", summary="Slurm job arrays", settings=SlurmSettings, create=_create
+        name="slurm",
+        summary="one task of a Slurm job array per rank; returns once they are queued",
+        settings=SlurmSettings,
+        create=_create,
+        unavailable=_unavailable,
     )

@@ -47,9 +47,10 @@ def submit(
 ) -> None:
     """Start every rank that has something left to do.
 
-    Ranks that are at work already are left to it. The local executor stays in the foreground: Ctrl-C ends all its ranks, and the same command
-    goes on where they were. With others the command returns; `status` shows how they fare.
-    --wait shows that too, and ends with the exit code of `verify`.
+    Ranks that are at work already are left to it. The local executor stays in the foreground:
+    Ctrl-C ends all its ranks, and the same command goes on where they were. With others the
+    command returns; `status` shows how they fare. --wait shows that too, and ends with the exit
+    code of `verify`.
     """
     config = ctx.obj.config(submit__stage=stage, **{"submit__extract-tracks__follow": follow})
     from loguru import logger
