@@ -95,7 +95,7 @@ class Bench:
 
     def downloader(self, **options: Any) -> Downloader:
         passed = {**QUICK, **options.pop("yt_dlp", {})}
-        keys = ("stop", "on_bytes", "register", "clock")
+        keys = ("stop", "on_bytes", "register", "clock", "ranges", "floor")
         ours = {key: options.pop(key) for key in keys if key in options}
         options.setdefault("url_template", self.server.url_template)
         settings = DownloadSettings(yt_dlp=passed, **options)
@@ -141,6 +141,9 @@ def test_a_good_video_comes_byte_for_byte_and_is_described(bench: Bench, source:
         format_id="mp4",
         checksum=checksum(source),
         source_size=None,
+        fps=25.0,
+        fetched_bytes=source.stat().st_size,
+        whole_bytes=source.stat().st_size,
     )
     assert video.path.read_bytes() == source.read_bytes()
     assert sum(came) == video.bytes
@@ -385,6 +388,47 @@ def test_a_playlist_file_does_not_read_this_machine(bench: Bench, source: Path) 
     assert bench.left == []
 
 
+class RealClock(FakeClock):
+    """Waits in no time, but knows how long a host takes."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@pytest.mark.parametrize("chunk_bytes", [4096, 1], ids=["in-blocks", "byte-by-byte"])
+def test_a_slow_drip_is_ended_and_what_came_is_kept(
+    bench: Bench, source: Path, chunk_bytes: int
+) -> None:
+    bench.server.serve(
+        bench.name, source, "drip", after=1, chunk_bytes=chunk_bytes, pause_seconds=0.2
+    )
+    begin = time.monotonic()
+    error = bench.failure(clock=RealClock(), floor=(65536, 1.0))
+    assert (error.reason, "too slowly" in error.message) == ("transient", True)
+    assert time.monotonic() - begin < ATTEMPTS * 5
+    assert bench.left == ([f"{VIDEO}.mp4.mp4.part"] if chunk_bytes > 1 else [])
+
+
+def test_a_drip_above_the_floor_is_borne(bench: Bench, source: Path) -> None:
+    bench.server.serve(bench.name, source, "drip", chunk_bytes=4096, pause_seconds=0.05)
+    assert bench.fetch(clock=RealClock(), floor=(4096, 0.5)).checksum == checksum(source)
+
+
+def test_a_redirect_to_another_host_is_followed(bench: Bench, source: Path) -> None:
+    with HostileServer() as other:
+        other.serve("x.mp4", source)
+        location = other.url("x.mp4").replace("127.0.0.1", "localhost")
+        bench.server.serve(bench.name, behaviour="redirect", location=location)
+        assert bench.fetch().checksum == checksum(source)
+        assert other.count("x.mp4")
+
+
+def test_redirects_without_end_are_ended(bench: Bench) -> None:
+    bench.server.serve(bench.name, behaviour="redirect", location=bench.server.url(bench.name))
+    assert bench.failure().reason in ("transient", "ambiguous")
+    assert bench.server.count(bench.name) < 200
+
+
 # --- what was left by an earlier run
 
 
@@ -419,6 +463,23 @@ def test_416_for_ever_is_ended_by_starting_anew(bench: Bench, source: Path) -> N
     bench.server.serve(bench.name, source, "416", after=1, times=2)
     assert bench.fetch().checksum == checksum(source)
     assert "range" not in bench.server.requests_of(bench.name)[-1].headers
+
+
+def test_a_host_that_answers_416_to_every_range_is_asked_for_the_whole(
+    bench: Bench, source: Path
+) -> None:
+    part(bench, source.read_bytes()[:5000])
+    bench.server.serve(bench.name, source, "range-416")
+    assert bench.fetch().checksum == checksum(source)
+    assert bench.left == []
+
+
+def test_416_to_everything_ends_and_leaves_nothing(bench: Bench, source: Path) -> None:
+    part(bench, source.read_bytes()[:5000])
+    bench.server.serve(bench.name, source, "416", after=1)
+    assert bench.failure().reason == "transient"
+    assert bench.server.count(bench.name) < 20
+    assert bench.left == []
 
 
 def test_an_unfinished_file_of_another_format_is_not_continued(bench: Bench, source: Path) -> None:
@@ -769,6 +830,110 @@ def test_another_file_than_promised_is_refused(
     error = bench.failure(url_template=WATCH, register=youtube(answer))
     assert (error.reason, "where the host stated" in error.message) == ("transient", True)
     assert bench.left == []
+
+
+@pytest.mark.parametrize(("needed", "short"), [(0.0, False), (2.5, False), (9.0, True)])
+@pytest.mark.parametrize("behaviour", ["no-length", "good"])
+def test_a_video_shorter_than_promised_and_needed_is_a_short_body(
+    bench: Bench, source: Path, needed: float, short: bool, behaviour: str
+) -> None:
+    # 2 s came where 3.04 s were promised: within the slack of durations that are rounded.
+    address = bench.server.serve("media", source, behaviour)
+    register = youtube(
+        lambda _, video_id: {
+            "id": video_id, "title": "x", "formats": formats(address), "duration": 3.04,
+        }
+    )  # fmt: skip
+    with bench.downloader(url_template=WATCH, register=register) as downloader:
+        if short and behaviour == "no-length":
+            with pytest.raises(DownloadError, match=r"lasts 2\.00 s") as caught:
+                downloader.fetch(VIDEO, needed)
+            assert caught.value.reason == "transient"
+        else:
+            # A track that goes on after the end of a whole video is the track's own matter.
+            assert downloader.fetch(VIDEO, needed).duration_seconds == 2.0
+
+
+def test_what_came_is_described(bench: Bench, source: Path) -> None:
+    address = bench.server.serve("media", source)
+    offered = [{**each, "fps": 25} for each in formats(address)]
+    answer = {"title": "x", "formats": offered, "upload_date": "20190228"}
+    video = bench.fetch(
+        url_template=WATCH, register=youtube(lambda _, video_id: {"id": video_id, **answer})
+    )
+    assert (video.format_id, video.codec, video.fps) == ("136", "h264", 25.0)
+    assert (video.upload_date, video.ranges, video.note) == ("20190228", (), "")
+    assert video.whole_bytes == video.fetched_bytes == video.bytes == source.stat().st_size
+
+
+def warning(said: str, failure: str | None) -> Callable[[Any, str], dict[str, Any]]:
+    def answer(extractor: Any, video_id: str) -> dict[str, Any]:
+        from yt_dlp.utils import ExtractorError
+
+        extractor.report_warning(said, only_once=True)
+        if failure is None:
+            raise AssertionError
+        raise ExtractorError(failure, expected=True, video_id=video_id)
+
+    return answer
+
+
+RUNTIME = "No supported JavaScript runtime could be found. Only deno is enabled by default"
+
+
+@pytest.mark.parametrize(
+    "said", [RUNTIME, "n challenge solving failed: Some formats may be missing."]
+)
+def test_a_missing_runtime_is_the_tools_fault_for_every_video(bench: Bench, said: str) -> None:
+    register = youtube(warning(said, "Requested format is not available"))
+    with bench.downloader(url_template=WATCH, register=register) as downloader:
+        # The downloader says it once, for the first video only.
+        for video_id in ("aaaaaaaaaaa", "bbbbbbbbbbb"):
+            with pytest.raises(DownloadError) as caught:
+                downloader.fetch(video_id)
+            assert caught.value.reason == "tool"
+            assert "deno" in caught.value.message
+            assert "yt-dlp[default]" in caught.value.message
+            assert caught.value.message.startswith("Requested format is not available")
+
+
+def test_a_missing_runtime_does_not_bring_a_smaller_video(bench: Bench, source: Path) -> None:
+    address = bench.server.serve("media", source)
+    offered = {"title": "x", "formats": formats(address)[:1]}
+
+    def answer(extractor: Any, video_id: str) -> dict[str, Any]:
+        extractor.report_warning(RUNTIME, only_once=True)
+        return {"id": video_id, **offered}
+
+    error = bench.failure(url_template=WATCH, register=youtube(answer))
+    assert (error.reason, "deno" in error.message) == ("tool", True)
+    # Without that warning there may be no larger one.
+    register = youtube(lambda _, video_id: {"id": video_id, **offered})
+    assert bench.fetch(url_template=WATCH, register=register).format_id == "134"
+
+
+EXPIRED = "The provided YouTube account cookies are no longer valid. They have likely been rotated"
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        ("Private video. Sign in if you've been granted access", "needs-cookies"),
+        ("Sign in to confirm your age", "needs-cookies"),
+        ("Sign in to confirm you\u2019re not a bot", "needs-cookies"),
+        ("Requested format is not available", "needs-cookies"),
+        ("Video unavailable", "needs-cookies"),
+        ("This video has been removed by the uploader", "permanent"),
+        ("The uploader has not made this video available in your country", "geo"),
+        ("Premieres in 3 hours", "later"),
+    ],
+)
+def test_expired_cookies_are_not_the_videos_fault(bench: Bench, failure: str, reason: str) -> None:
+    error = bench.failure(url_template=WATCH, register=youtube(warning(EXPIRED, failure)))
+    expired = reason == "needs-cookies"
+    assert (error.reason, error.cookies_expired) == (reason, expired)
+    assert error.message.startswith(failure.split(".", maxsplit=1)[0])
+    assert ("export them anew" in error.message) is expired
 
 
 def test_media_that_is_forbidden_is_tried_again(bench: Bench, source: Path) -> None:

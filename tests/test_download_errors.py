@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trackverse_cli.download.check import durations_agree
-from trackverse_cli.download.errors import RESUMABLE, classify, clean_message, retry_after
+from trackverse_cli.download.errors import RESUMABLE, classify
 from trackverse_cli.download.info import check_info, largest_size, whole_length
 from trackverse_cli.download.options import is_youtube
 from trackverse_cli.download.patience import LONGEST_WAIT_SECONDS, backoff_seconds
+from trackverse_cli.download.said import clean_message, retry_after
 from trackverse_cli.download.storage import storage_error, storage_problem
 from trackverse_cli.errors import LacksError, TryLaterError
 from trackverse_cli.reasons import MEANING
@@ -93,6 +94,13 @@ def youtube(sentence: str, inner: BaseException | None = None) -> BaseException:
         ("The current session has been rate-limited by YouTube", "throttled"),
         ("YouTube is requiring a captcha challenge before playback", "throttled"),
         ("Your IP is likely being blocked by YouTube", "throttled"),
+        ("This video requires payment to watch", "access"),
+        ("This video is only available to Music Premium members", "access"),
+        ("This account has been terminated because of multiple claims", "permanent"),
+        ("This video is age-restricted and only available on YouTube", "needs-cookies"),
+        ("We're processing this video. Check back later.", "later"),
+        ("[Errno 101] Network is unreachable", "offline"),
+        ("SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", "offline"),
         ("Premieres in 40 minutes", "later"),
         ("This live event will begin in 2 days.", "later"),
         ("Video unavailable", "ambiguous"),

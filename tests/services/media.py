@@ -60,3 +60,48 @@ def times_of(path: Path) -> list[Fraction]:
             for packet in container.demux(stream)
             if packet.pts is not None
         )
+
+
+def write_fragmented(
+    path: Path,
+    *,
+    seconds: int = 600,
+    size: tuple[int, int] = (192, 108),
+    rate: Fraction = Fraction(30000, 1001),
+    gop_seconds: float = 5.0,
+    flags: str = "dash+global_sidx+frag_keyframe",
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Write a fragmented mp4 with an index at its start, as DASH hosts serve them.
+
+    Args:
+        path: the file.
+        seconds: how long.
+        size: (width, height) in pixels.
+        rate: frames a second.
+        gop_seconds: from one key frame, and so one fragment, to the next.
+        flags: the muxer's movflags.
+        options: of the encoder, besides quick settings with reordered frames.
+    """
+    noise = np.random.default_rng(7)
+    ground = noise.integers(60, 180, (size[1] // 6, size[0] // 6, 3), dtype=np.uint8)
+    picture = av.VideoFrame.from_ndarray(ground, "rgb24").reformat(*size, "rgb24").to_ndarray()
+    # Each picture differs from its neighbours; a cycle of them is quick to make.
+    rolled = [np.roll(picture, 3 * number, axis=1) for number in range(64)]
+    cycle = [
+        av.VideoFrame.from_ndarray(each, "rgb24").reformat(format="yuv420p") for each in rolled
+    ]
+    gop = round(gop_seconds * rate)
+    quick = {"preset": "ultrafast", "bf": "2", "sc_threshold": "0", "keyint_min": str(gop)}
+    with av.open(
+        str(path), "w", format="mp4", container_options={"movflags": flags} if flags else {}
+    ) as output:
+        stream = output.add_stream("libx264", rate=rate, options=quick | (options or {}))
+        stream.width, stream.height, stream.pix_fmt = size[0], size[1], "yuv420p"
+        stream.codec_context.gop_size = gop
+        for number in range(round(seconds * rate)):
+            frame = cycle[number % len(cycle)]
+            frame.pts, frame.time_base = number, 1 / rate
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return path

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ PRESETS: dict[str, tuple[str, int, int | None]] = {
 
 BEHAVIOURS = (
     "good", "no-range", "wrong-type", "truncate", "stall", "drip", "no-length", "no-length-short",
-    "wrong-length", "range-416", "html", "html-as-video", "text", "redirect",
+    "wrong-length", "range-416", "range-always-new", "html", "html-as-video", "text", "redirect",
 )  # fmt: skip
 """Besides the presets, and any status from 400 to 599 as text, such as "404"."""
 
@@ -240,6 +241,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, resource: Resource, behaviour: str) -> None:
         whole = resource.body()
         etag = f'"{hashlib.blake2b(whole, digest_size=8).hexdigest()}"'
+        if behaviour == "range-always-new":
+            etag = f'"{secrets.token_hex(8)}"'
         headers = {"ETag": etag, **resource.headers}
         start, stop = 0, len(whole)
         ranged = None if behaviour == "no-range" else self._range(len(whole), etag)

@@ -31,6 +31,7 @@ class Probe:
         width: pixels, as displayed.
         height: pixels, as displayed.
         duration_seconds: as the container says, else as its packets show.
+        fps: pictures a second on the average, 0 if the container does not tell.
         codec: FFmpeg's name of the codec, such as `h264`.
         packets: how many packets the video stream has.
     """
@@ -39,6 +40,7 @@ class Probe:
     width: int
     height: int
     duration_seconds: float
+    fps: float
     codec: str
     packets: int
 
@@ -48,8 +50,17 @@ def durations_agree(seconds: float, promised_seconds: float) -> bool:
     return abs(seconds - promised_seconds) <= SLACK_SECONDS + SLACK_SHARE * promised_seconds
 
 
+def is_short(seconds: float, promised_seconds: float, needed_seconds: float) -> bool:
+    """Say whether a video ends before its promise and before its tracks, by over a second each."""
+    return seconds < min(promised_seconds, needed_seconds) - SLACK_SECONDS
+
+
 def check_video(
-    path: Path, *, promised_seconds: float | None = None, promised_bytes: int | None = None
+    path: Path,
+    *,
+    promised_seconds: float | None = None,
+    promised_bytes: int | None = None,
+    needed_seconds: float = 0.0,
 ) -> Probe:
     """Read a downloaded file to its end, without decoding more than its first picture.
 
@@ -57,6 +68,9 @@ def check_video(
         path: the file.
         promised_seconds: the duration that the host states, if it does.
         promised_bytes: the size that the host states, if it does.
+        needed_seconds: where the last track of the video ends. A video that ends before is no
+            error by itself, but the slack of a long one is not for what its tracks need; a file
+            of the very size that the host states is as long as it is.
 
     Returns:
         What the file is.
@@ -71,16 +85,40 @@ def check_video(
             "transient", f"{size} bytes came where the host stated {promised_bytes}"
         )
     probe = _probe(path)
-    if promised_seconds and not durations_agree(probe.duration_seconds, promised_seconds):
+    seconds = probe.duration_seconds
+    if promised_seconds and (
+        not durations_agree(seconds, promised_seconds)
+        or (promised_bytes is None and is_short(seconds, promised_seconds, needed_seconds))
+    ):
         raise DownloadError(
             "transient",
-            f"the file lasts {probe.duration_seconds:.2f} s where the host stated "
-            f"{promised_seconds:.2f} s",
+            f"the file lasts {seconds:.2f} s where the host stated {promised_seconds:.2f} s",
         )
     return probe
 
 
-def _probe(path: Path) -> Probe:
+def check_stretches(path: Path, samples: int) -> Probe:
+    """Read a file of stretches to its end, as `check_video` does.
+
+    Args:
+        path: the file.
+        samples: the pictures that it must hold.
+
+    Returns:
+        What the file is; its duration is where its last stretch ends.
+
+    Raises:
+        DownloadError: `transient`, the file is damaged.
+    """
+    probe = _probe(path, whole=False)
+    if probe.packets != samples:
+        raise DownloadError(
+            "transient", f"the file holds {probe.packets} pictures where {samples} should be"
+        )
+    return probe
+
+
+def _probe(path: Path, *, whole: bool = True) -> Probe:
     import av
 
     try:
@@ -94,13 +132,14 @@ def _probe(path: Path) -> Probe:
             if round(frame.rotation / 90) % 2:
                 width, height = height, width
             codec = stream.codec_context.codec.canonical_name
+            fps = round(float(stream.average_rate or 0), 4)
         # Opened anew, since decoding has taken packets.
         with _opened(path) as container:
-            seconds, packets = _walk(container, _video_of(container))
+            seconds, packets = _walk(container, _video_of(container), whole)
             is_mp4 = "mp4" in container.format.name.split(",")
     except av.error.FFmpegError as error:
         raise _unreadable(path, error) from error
-    return Probe(is_mp4, max(1, width), max(1, height), seconds, codec, packets)
+    return Probe(is_mp4, max(1, width), max(1, height), seconds, fps, codec, packets)
 
 
 def _opened(path: Path) -> InputContainer:
@@ -117,7 +156,7 @@ def _video_of(container: InputContainer) -> VideoStream:
     return container.streams.video[0]
 
 
-def _walk(container: InputContainer, video: VideoStream) -> tuple[float, int]:
+def _walk(container: InputContainer, video: VideoStream, whole: bool) -> tuple[float, int]:
     """Return (duration in seconds, video packets), having met every packet of the file."""
     import av
 
@@ -141,7 +180,7 @@ def _walk(container: InputContainer, video: VideoStream) -> tuple[float, int]:
     stated = container.duration / av.time_base if container.duration else seconds
     if not packets or stated <= 0:
         raise DownloadError("transient", "the file holds no picture that has a time")
-    if seconds < stated and not durations_agree(seconds, stated):
+    if whole and seconds < stated and not durations_agree(seconds, stated):
         raise DownloadError(
             "transient", f"the file is cut short: {seconds:.2f} s of its {stated:.2f} s are there"
         )

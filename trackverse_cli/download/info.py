@@ -76,6 +76,12 @@ def largest_size(formats: Sequence[Info]) -> tuple[int, int] | None:
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 
+def is_smaller(info: Info, max_height: int) -> bool:
+    """Say whether the chosen format's smaller side is below what was asked for."""
+    sides = [int(info[side]) for side in ("width", "height") if info.get(side)]
+    return bool(sides) and min(sides) < max_height
+
+
 def whole_length(status: int, headers: Mapping[str, str]) -> int | None:
     """Return the size in bytes of the whole file that an answer is of, where it says it."""
     if status == 206:

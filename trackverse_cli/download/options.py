@@ -1,4 +1,4 @@
-"""What the downloader is told: its options, the cookies, and its folder on this node."""
+"""What the downloader is told: its options, and its folder on this node."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from trackverse_cli.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trackverse_cli.download.cookies import Cookies
     from trackverse_cli.settings import DownloadSettings
 
 FORMAT: Final = (
@@ -25,6 +26,7 @@ FORMAT: Final = (
 """Pictures alone where the host offers them so, H.264 first, none that was scaled up."""
 
 SOCKET_TIMEOUT_SECONDS = 20.0
+BLOCK_BYTES = 16 << 10
 RETRIES = 2
 """How often the downloader itself goes on where a line broke, within one attempt of ours."""
 
@@ -35,7 +37,8 @@ _OURS: Final = frozenset(
         "windowsfilenames", "trim_file_name", "overwrites", "nooverwrites", "continuedl",
         "download_archive", "load_info_filename",
         # how it speaks with us
-        "cookiefile", "logger", "progress_hooks", "post_hooks", "postprocessor_hooks",
+        "cookiefile", "cookiesfrombrowser", "logger", "progress_hooks", "post_hooks",
+        "postprocessor_hooks",
         "match_filter", "retry_sleep_functions", "ignoreerrors", "quiet", "logtostderr", "verbose",
         "progress_with_newline", "forceprint", "print_to_file", "forcejson", "dump_single_json",
         # what would make a file other than what it claims, or wait without end
@@ -45,9 +48,6 @@ _OURS: Final = frozenset(
         "listsubtitles", "list_thumbnails", "ignore_no_formats_error", "allow_unplayable_formats",
     }
 )  # fmt: skip
-
-_COOKIE_FIELDS = 7
-_HTTP_ONLY = "#HttpOnly_"
 
 
 def check_settings(settings: DownloadSettings) -> None:
@@ -80,47 +80,6 @@ def is_youtube(url: str) -> bool:
     return any(host == name or host.endswith(f".{name}") for name in names)
 
 
-def read_cookies(path: Path | None) -> str | None:
-    """Read a Netscape cookie file; it is opened for reading and never again.
-
-    Returns:
-        The file's cookies as text of the same format, None without a file. Lines that are no
-        cookie are left out, because the downloader would print them.
-
-    Raises:
-        ConfigError: it cannot be read, or holds no cookie in that format.
-    """
-    if path is None:
-        return None
-    where = f"the cookie file {path} ([download] cookies)"
-    try:
-        text = path.expanduser().read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {where}: {error.strerror}; export it anew, or leave the setting out"
-        ) from error
-    except UnicodeDecodeError:
-        raise ConfigError(
-            f"{where} is not a text file; export it as cookies.txt in Netscape format"
-        ) from None
-    lines = [line for line in text.replace("\r\n", "\n").split("\n") if _is_cookie(line)]
-    if not lines:
-        found = "is empty" if not text.strip() else "holds no cookie in Netscape format"
-        raise ConfigError(
-            f"{where} {found}; export it as cookies.txt, seven fields a line with tabs between"
-        )
-    return "\n".join(["# Netscape HTTP Cookie File", *lines, ""])
-
-
-def _is_cookie(line: str) -> bool:
-    line = line.removeprefix(_HTTP_ONLY)
-    fields = line.split("\t")
-    if line.startswith("#") or len(fields) != _COOKIE_FIELDS:
-        return False
-    expires = fields[4]
-    return not expires or expires.replace(".", "", 1).isdecimal()
-
-
 def _check_passed(options: dict[str, Any]) -> None:
     taken = sorted(_OURS.intersection(options))
     if taken:
@@ -135,7 +94,7 @@ def downloader_options(
     *,
     partial: Path,
     node: Path,
-    cookies: str | None,
+    cookies: Cookies,
     wait: Callable[[int], float],
     hooks: dict[str, Any],
 ) -> dict[str, Any]:
@@ -145,7 +104,7 @@ def downloader_options(
         settings: the user's, whose own options come last.
         partial: where unfinished files go.
         node: a folder on this node, for what may be forgotten.
-        cookies: text in Netscape format, or None.
+        cookies: those of this process.
         wait: called with the number of earlier retries; waits itself and returns 0.
         hooks: logger, match_filter and progress_hooks.
     """
@@ -161,6 +120,9 @@ def downloader_options(
         "retries": RETRIES,
         "fragment_retries": RETRIES,
         "extractor_retries": RETRIES,
+        # Small steps, so that a slow host is told from a silent one.
+        "buffersize": BLOCK_BYTES,
+        "noresizebuffer": True,
         "socket_timeout": SOCKET_TIMEOUT_SECONDS,
         "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), wait),
         "skip_unavailable_fragments": False,
@@ -173,8 +135,10 @@ def downloader_options(
         options["allowed_extractors"] = ["youtube$"]
     if settings.proxy is not None:
         options["proxy"] = settings.proxy
-    if cookies is not None:
-        options["cookiefile"] = io.StringIO(cookies)
+    if cookies.text is not None:
+        # A copy of this session's own: the downloader writes back to what it is given.
+        options["cookiefile"] = io.StringIO(cookies.text)
+    options.update(cookies.options())
     options.update(copy.deepcopy(settings.yt_dlp))
     return options
 

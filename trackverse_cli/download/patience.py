@@ -66,19 +66,19 @@ class Patience:
             seconds -= step
         self.check()
 
-    def do(self, work: Callable[[], T], left_behind: Callable[[], None]) -> T:
+    def do(
+        self, work: Callable[[], T], left_behind: Callable[[], None], watch: Callable[[], None]
+    ) -> T:
         """Return what `work` returns, or raise what it raises.
 
         Args:
-            work: done on a thread of its own if there is a `stop`, for a read from a silent host
-                cannot be interrupted.
+            work: done on a thread of its own, for a read from a silent host cannot be interrupted.
             left_behind: called if that thread could not end in time; it still uses what it used.
+            watch: called four times a second meanwhile.
 
         Raises:
             StoppedError: `stop` was set, and `work` did not end within two seconds.
         """
-        if self._stop is None:
-            return work()
         results: list[T] = []
         errors: list[BaseException] = []
 
@@ -90,8 +90,9 @@ class Patience:
 
         thread = threading.Thread(target=run, daemon=True, name="download")
         thread.start()
-        while thread.is_alive() and not self._stop.is_set():
+        while thread.is_alive() and not (self._stop is not None and self._stop.is_set()):
             thread.join(_STEP_SECONDS)
+            watch()
         thread.join(_GRACE_SECONDS)
         if thread.is_alive():
             left_behind()

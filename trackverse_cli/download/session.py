@@ -6,10 +6,14 @@ Nothing here imports yt_dlp; `trackverse_cli.download` joins it with what is her
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from trackverse_cli.download.errors import http_status, retry_after
+from trackverse_cli.download.errors import lacks_runtime
 from trackverse_cli.download.info import check_address, whole_length
+from trackverse_cli.download.said import http_status, retry_after
+from trackverse_cli.errors import StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,10 +21,16 @@ if TYPE_CHECKING:
 
 
 class Log:
-    """Takes what the downloader would print; the warnings of one video are kept."""
+    """Takes what the downloader would print; the warnings of one video are kept.
+
+    Attributes:
+        warnings: of the video at hand.
+        lasting: of the whole session, about what the downloader says once and does not repeat.
+    """
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self.lasting: list[str] = []
 
     def debug(self, message: str) -> None:
         """Pass over progress and details."""
@@ -28,6 +38,13 @@ class Log:
     def warning(self, message: str) -> None:
         """Keep what may explain a failure."""
         self.warnings.append(message)
+        if lacks_runtime([message]):
+            self.lasting.append(message)
+
+    @property
+    def heard(self) -> list[str]:
+        """What may explain a failure of the video at hand."""
+        return [*self.warnings, *self.lasting]
 
     def error(self, message: str) -> None:
         """Pass over errors; they are raised as well."""
@@ -37,10 +54,10 @@ class Arrivals:
     """Counts bytes as they come, whatever was there before.
 
     Args:
-        on_bytes: called with the number of new bytes, or None.
+        on_bytes: called with the number of new bytes.
     """
 
-    def __init__(self, on_bytes: Callable[[int], None] | None) -> None:
+    def __init__(self, on_bytes: Callable[[int], None]) -> None:
         self._on_bytes = on_bytes
         self._seen: dict[str, int] = {}
 
@@ -51,7 +68,7 @@ class Arrivals:
     def update(self, state: dict[str, Any]) -> None:
         """Take what the downloader tells its progress hooks."""
         name, total = state.get("tmpfilename"), state.get("downloaded_bytes")
-        if self._on_bytes is None or not name or total is None:
+        if not name or total is None:
             return
         before = self._seen.get(name, 0)
         self._seen[name] = total
@@ -66,11 +83,14 @@ class WebOnly:
         folder: where files go, to the letter; the original expands `$` and `~` in it.
         lengths: address -> bytes of the whole file behind it, where its host said it.
         refusal: the last answer with an error status for the video at hand, or None.
+        left: whether nobody waits for this session any more.
     """
 
     folder: Path
     lengths: dict[str, int]
     refusal: Exception | None = None
+    left: bool = False
+    _open: Any = None
 
     def get_output_path(self, _kind: str = "", filename: str | None = None) -> str:
         """Return the path of a file, or of the folder without one."""
@@ -102,8 +122,20 @@ class WebOnly:
             if http_status(error) is not None:
                 self.refusal = error
             raise
+        if self.left:
+            response.close()
+            raise StoppedError(signal.SIGTERM)
+        self._open = response
         check_address(response.url)
         length = whole_length(response.status, response.headers)
         if length is not None:
             self.lengths[url] = length
         return response
+
+    def hang_up(self) -> None:
+        """End the answer that another thread is reading, as if the line had broken."""
+        shutdown = getattr(getattr(self._open, "fp", None), "shutdown", None)
+        if shutdown is not None:
+            # It may have ended meanwhile.
+            with suppress(Exception):
+                shutdown()

@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from trackverse_cli.download.errors import causes
+from trackverse_cli.download.said import causes
 from trackverse_cli.errors import LacksError, TrackverseError, TryLaterError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Only the stretches of a fragmented mp4 that are needed: its index, the plan, and what a file holds.
+"""Only the stretches of a fragmented mp4 that are needed: index, plan, and what a file holds.
 
 Nothing here asks a host; `trackverse_cli.download` does, with what is planned here.
 """

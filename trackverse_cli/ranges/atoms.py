@@ -1,4 +1,4 @@
-"""The atoms (boxes) that an mp4 file is made of, read from bytes that may lie (ISO 14496-12, 4.2)."""
+"""The atoms (boxes) of an mp4 file, read from bytes that may lie (ISO 14496-12, 4.2)."""
 
 from __future__ import annotations
 

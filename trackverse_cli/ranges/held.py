@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-_RECORD_ID = b"trackverse ranges"[:16]
+MARGIN_SECONDS = 0.05
+"""Half a picture, at ten a second or more: what a clip may need besides its track's times."""
+
+TIE_SECONDS = 1e-6
+"""Times closer than this are the same time."""
+
+_RECORD_ID = b"trackverse range"
 _ATOMS_LIMIT = 200_000
 _RECORD_LIMIT_BYTES = 4096
 
@@ -27,7 +33,8 @@ class Held:
     """What a file holds.
 
     Attributes:
-        spans: (start, stop) in seconds whose every picture is there and can be decoded, in order.
+        spans: (start, stop) in seconds whose every picture is there and can be decoded, in order;
+            the first starts at 0 where the video shows nothing before.
         samples: video pictures in the file.
         whole_seconds: where the whole video ends, 0 if the file does not say.
         whole_bytes: the size of the whole file, 0 if the file does not say.
@@ -39,10 +46,18 @@ class Held:
     whole_bytes: int
 
 
-def record_atom(whole_seconds: float, whole_bytes: int) -> bytes:
-    """Return an atom, passed over by every player, that marks a file as one of stretches."""
-    text = json.dumps({"whole_seconds": round(whole_seconds, 6), "whole_bytes": whole_bytes})
-    body = _RECORD_ID + text.encode()
+def record_atom(first_seconds: float, whole_seconds: float, whole_bytes: int) -> bytes:
+    """Return an atom, passed over by every player, that marks a file as one of stretches.
+
+    Args:
+        first_seconds: where the whole video's first picture is shown.
+        whole_seconds: where the whole video ends.
+        whole_bytes: the size of the whole file.
+    """
+    record = {
+        "first_seconds": first_seconds, "whole_seconds": whole_seconds, "whole_bytes": whole_bytes,
+    }  # fmt: skip
+    body = _RECORD_ID + json.dumps(record).encode()
     return struct.pack(">I4s", 8 + len(body), b"uuid") + body
 
 
@@ -85,17 +100,19 @@ def read_held(path: Path) -> Held:
             at = atom.stop
     if video is None or not stretches:
         raise UnfitFileError("it holds no fragment of a video")
+    spans = held_spans(stretches, video)
+    first = record.get("first_seconds")
+    if spans and first is not None and spans[0][0] <= _number(first):
+        spans = ((min(0.0, spans[0][0]), spans[0][1]), *spans[1:])
     return Held(
-        spans=held_spans(stretches, video),
+        spans=spans,
         samples=sum(stretch.samples for stretch in stretches),
         whole_seconds=_number(record.get("whole_seconds")),
         whole_bytes=int(_number(record.get("whole_bytes"))),
     )
 
 
-def held_spans(
-    stretches: Sequence[Stretch], video: VideoTrack
-) -> tuple[tuple[float, float], ...]:
+def held_spans(stretches: Sequence[Stretch], video: VideoTrack) -> tuple[tuple[float, float], ...]:
     """Return the (start, stop) seconds of fragments, those that follow each other as one.
 
     A stretch counts from its first key picture; what is shown before that is not decodable.
@@ -123,23 +140,20 @@ def _tick(stretch: Stretch) -> Fraction:
 def covers(
     held: Iterable[tuple[float, float]],
     needed: Iterable[tuple[float, float]],
-    *,
-    first_seconds: float = 0.0,
     whole_seconds: float = 0.0,
-    margin_seconds: float = 0.0,
+    margin_seconds: float = MARGIN_SECONDS,
 ) -> bool:
     """Say whether what is held is all that is needed.
 
     Args:
         held: (start, stop) seconds that are there.
         needed: (start, stop) seconds.
-        first_seconds: where the video starts; nothing earlier is missed.
         whole_seconds: where the video ends, 0 if unknown; nothing later is missed.
         margin_seconds: what is needed besides, on both sides, where the video has it.
     """
-    there = [(start - 1e-6, stop + 1e-6) for start, stop in held]
+    there = [(start - TIE_SECONDS, stop + TIE_SECONDS) for start, stop in held]
     for start, stop in needed:
-        first = max(first_seconds, start - margin_seconds)
+        first = max(0.0, start - margin_seconds)
         last = stop + margin_seconds
         if whole_seconds:
             last = min(last, whole_seconds)
