@@ -15,7 +15,6 @@ import pytest
 from rich.console import Console
 
 from tests.test_ledger import Hands
-from trackverse_cli.jobs.table import job_table
 from trackverse_cli.config import SECRETS_VARIABLE, load_config
 from trackverse_cli.errors import LacksError, UsageError
 from trackverse_cli.interfaces import Job, Task, TaskDetail, TaskState
@@ -23,6 +22,7 @@ from trackverse_cli.jobs import JobRecord, find_job, load_jobs, plan_job, save_j
 from trackverse_cli.jobs.follow import watch
 from trackverse_cli.jobs.frozen import freeze
 from trackverse_cli.jobs.status import JobWatch
+from trackverse_cli.jobs.table import job_table
 from trackverse_cli.layout import Layout
 from trackverse_cli.ledger import Ledger
 from trackverse_cli.markers import clear_markers, marked_ranks, set_marker

@@ -56,6 +56,7 @@ def audit(
     *,
     manifest: Path | None = None,
     fresh: bool = False,
+    retry: frozenset[str] = frozenset(),
     clock: Clock | None = None,
 ) -> Audit:
     """Judge every clip and video of the selection, or of one rank's shard of it.
@@ -67,6 +68,7 @@ def audit(
         world_size: how many ranks there are.
         manifest: write there what is held and what is not (`trackverse_cli.manifest`).
         fresh: forget what an interrupted run found sound.
+        retry: reasons that count as missing though they would not be tried again.
         clock: what to take the time from.
 
     Raises:
@@ -89,7 +91,7 @@ def audit(
     ledger = read_ledger(config.layout, ids.__contains__ if ids is not None else None)
     auditor = Auditor(
         catalog, config.layout, ledger, recipe_id(config.settings), level,
-        checked, manifest is not None,
+        checked, manifest is not None, retry,
     )  # fmt: skip
     workers = config.settings.extract.workers or usable_cores()
     ended = False

@@ -104,13 +104,14 @@ class Auditor:
         level: Level,
         checked: Checked | None,
         needs_frames: bool,
+        retry: frozenset[str] = frozenset(),
     ) -> None:
         self._catalog = catalog
         self._level = level
         self._checked = checked
         self._needs_frames = needs_frames
         self._layout = layout
-        self._work = ListedWorklist(layout, ledger, recipe)
+        self._work = ListedWorklist(layout, ledger, recipe, retry)
 
     def look(self, rows: NDArray[np.int64], workers: int) -> Iterator[ClipFinding | VideoFinding]:
         """Yield what was found of each clip, and after a video's clips of the video.

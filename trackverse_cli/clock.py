@@ -39,6 +39,11 @@ class SystemClock:
         time.sleep(seconds)
 
 
+def local_text(seconds: float) -> str:
+    """Return a wall-clock time in seconds as a person here reads it: `Sun 2026-11-22 15:30`."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%a %Y-%m-%d %H:%M")
+
+
 def utc_text(seconds: float) -> str:
     """Return a wall-clock time in seconds as `2026-11-22T15:30:00Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -219,6 +219,8 @@ def _absolute_paths(tree: Tree, base: Path) -> None:
     for table, key in tables:
         value = table.get(key) if isinstance(table, dict) else None
         if isinstance(table, dict) and isinstance(value, (str, Path)) and str(value):
+            if str(value).startswith("browser:"):
+                continue  # cookies of a browser, and no path
             try:
                 table[key] = base / Path(value).expanduser()
             except RuntimeError:  # ~somebody whom this machine does not know

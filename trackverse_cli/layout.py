@@ -150,6 +150,18 @@ class Layout:
         """Return where the video of a checked id is written."""
         return self.arrivals / video_id[:2] / f"{video_id}.mp4"
 
+    def ranges_target(self, video_id: str) -> Path:
+        """Return where the needed stretches of the video of a checked id are written."""
+        return self.arrivals / video_id[:2] / f"{video_id}.ranges.mp4"
+
+    def find_ranges(self, video_id: str) -> Path | None:
+        """Return the file with stretches of a video, which may not be those needed, or None."""
+        for folder in (self.arrivals, self.videos):
+            path = folder / video_id[:2] / f"{video_id}.ranges.mp4"
+            if path.is_file():
+                return path
+        return None
+
     def find_video(self, video_id: str) -> Path | None:
         """Return the video's file in either layout, or on this machine's own disk, or None."""
         deep = f"{video_id[:2]}/{video_id}.mp4"
@@ -183,7 +195,10 @@ class Layout:
         return path.relative_to(self.root).as_posix()
 
     def listed_videos(self) -> Iterator[tuple[str, Path]]:
-        """Yield (id, path) of every video on disk in either layout, by directory listings."""
+        """Yield (id, path) of every video on disk in either layout, by directory listings.
+
+        A file that holds only stretches comes as `<id>.ranges.mp4`, before or after the whole one.
+        """
         if not self.videos.is_dir():
             return
         for entry in sorted(self.videos.iterdir()):
@@ -192,5 +207,6 @@ class Layout:
             elif len(entry.name) == 2 and entry.is_dir():
                 for path in sorted(entry.iterdir()):
                     in_place = path.stem[:2] == entry.name
-                    if path.suffix == ".mp4" and in_place and _VIDEO_ID.fullmatch(path.stem):
-                        yield path.stem, path
+                    video_id = path.stem.removesuffix(".ranges")
+                    if path.suffix == ".mp4" and in_place and _VIDEO_ID.fullmatch(video_id):
+                        yield video_id, path

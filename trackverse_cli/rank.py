@@ -77,7 +77,8 @@ class RankRun:
 
     def refresh(self, ledger: LedgerState) -> None:
         """Look at the disk anew, and at what runs recorded of the videos that are left."""
-        self.worklist = Worklist(self.layout, ledger, self.worklist.recipe)
+        old = self.worklist
+        self.worklist = Worklist(self.layout, ledger, old.recipe, old.retry)
 
     def is_here(self, video_id: str) -> bool:
         """Say whether a video was on disk at the last `refresh`."""
@@ -99,6 +100,13 @@ class RankRun:
         """Say whether a run that is at a video has been seen to be alive."""
         fence, video_id = self.fence, video.video_id
         return any(fence.is_alive_elsewhere(work, video_id) for work in ("cut", "download"))
+
+    def worked_before(self) -> str | None:
+        """Return the id of a video of this rank that has come before, None if none has."""
+        for video_id, entry in self.worklist.ledger.videos.items():
+            if entry.state in ("present", "evicted"):
+                return video_id
+        return None
 
     def begin(self, video: Video, due: list[Track]) -> bool:
         """Return whether this run may cut clips of a video; if not, put it off.
@@ -184,5 +192,11 @@ class RankRun:
             logger.warning("video {} stays: {}", video.video_id, error.message)
             return
         path.unlink()
+        for other in (
+            self.layout.find_video(video.video_id),
+            self.layout.find_ranges(video.video_id),
+        ):
+            if other is not None:
+                other.unlink(missing_ok=True)
         self.ledger.video(video.video_id, "evicted")
         self.summary.video("removed")

@@ -61,7 +61,7 @@ class DownloadSettings(Section):
         "https://www.youtube.com/watch?v={video_id}", description="The page of a video."
     )
     cookies: Path | None = Field(
-        None, description="A Netscape cookie file; read, never written, never logged."
+        None, description="A Netscape cookie file, or browser:NAME; read, never written or logged."
     )
     max_height: int = Field(
         720, ge=72, description="The smaller side to ask for; boxes were made on 720p."
@@ -70,6 +70,17 @@ class DownloadSettings(Section):
     proxies: list[str] = Field(
         default_factory=list,
         description="Several proxies' URLs, used in turn; each has a pace of its own.",
+    )
+    ranges: Literal["auto", "off", "always"] = Field(
+        "auto",
+        description="Fetch only the stretches that tracks need: where it saves much, or always.",
+    )
+    retry: list[str] = Field(
+        default_factory=list,
+        description="Reasons to try again now that would wait or never be, such as permanent.",
+    )
+    floor_bytes_per_second: int = Field(
+        16_384, ge=0, description="A slower download, on average over a minute, is broken off."
     )
     order: Literal["cost", "coverage"] = Field(
         "cost",

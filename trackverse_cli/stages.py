@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +14,12 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from trackverse_cli import plugins
-from trackverse_cli.bringing import FromDisk, FromHost
+from trackverse_cli.bringing import FromDisk, FromHost, Means
 from trackverse_cli.budget import Budget, Limits, Room
 from trackverse_cli.catalog import Catalog, Video, open_catalog
 from trackverse_cli.clips import CutSettings
 from trackverse_cli.clock import Clock, SystemClock
-from trackverse_cli.download import Downloader, Patience
+from trackverse_cli.download import FLOOR_SECONDS, Downloader, Patience
 from trackverse_cli.errors import UsageError
 from trackverse_cli.extract import Cutter
 from trackverse_cli.fence import Fence, work_key
@@ -25,6 +27,7 @@ from trackverse_cli.files import require_writable
 from trackverse_cli.ledger import Ledger, read_ledger
 from trackverse_cli.machine import usable_cores
 from trackverse_cli.markers import set_marker
+from trackverse_cli.pacing import open_rotation
 from trackverse_cli.progress import progress
 from trackverse_cli.putoff import arrivals, second_looks
 from trackverse_cli.rank import RankRun
@@ -95,7 +98,8 @@ def run_stage(
     )  # fmt: skip
     with Fence(layout, shard.stage, shard.rank, shard.world_size, key, clock, stop) as fence:
         ids = {catalog.video_ids[row] for row in rows.tolist()}
-        worklist = Worklist(layout, read_ledger(layout, ids.__contains__), recipe)
+        retry = frozenset(settings.download.retry)
+        worklist = Worklist(layout, read_ledger(layout, ids.__contains__), recipe, retry)
         with (
             Ledger(
                 layout, shard.stage, shard.rank, shard.world_size, catalog.name, clock,
@@ -129,14 +133,36 @@ def _download(
     stop: threading.Event,
 ) -> None:
     """Bring videos, and cut their clips where the stage does."""
-    limits = _limits(config)
-    with (
-        Downloader(
-            config.settings.download, run.layout, clock=patience.clock, stop=stop
-        ) as downloader,
-        Budget(run.layout, limits, run.fence.run, patience) as budget,
-    ):
-        host = FromHost(run, downloader, budget, room)
+    settings = config.settings.download
+    with ExitStack() as stack:
+        budget = stack.enter_context(Budget(run.layout, _limits(config), run.fence.run, patience))
+        rotation = stack.enter_context(open_rotation(config, patience.clock, run.worked_before))
+
+        @cache
+        def downloader_of(proxy: str | None) -> Downloader:
+            return stack.enter_context(
+                Downloader(
+                    settings.model_copy(update={"proxy": proxy}),
+                    run.layout,
+                    clock=patience.clock,
+                    stop=stop,
+                    ranges=settings.ranges,
+                    floor=(settings.floor_bytes_per_second, FLOOR_SECONDS),
+                    on_total=budget.ask,
+                )
+            )
+
+        # Alone, `download-videos` is for those who want the videos.
+        spans = settings.ranges == "always" or (
+            settings.ranges == "auto" and stage == "download-tracks"
+        )
+        host = FromHost(
+            run,
+            Means(
+                downloader_of, rotation, budget, room, patience, patience.clock, spans,
+                settings.url_template,
+            ),
+        )  # fmt: skip
         if stage == "download-tracks":
             _cut_all(videos, run, config, stop, host.bring)
             return

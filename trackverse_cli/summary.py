@@ -17,11 +17,15 @@ class RankSummary:
         clips: clips by outcome: `cut`, `there before`, or the reason why not.
         videos: videos by outcome: `downloaded`, `removed`, or the reason why not.
         retryable: clips and videos that another run may win.
+        fetched_bytes: what downloads brought.
+        whole_bytes: what the whole videos would have been.
     """
 
     clips: Counter[str] = field(default_factory=Counter)
     videos: Counter[str] = field(default_factory=Counter)
     retryable: int = 0
+    fetched_bytes: int = 0
+    whole_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -40,6 +44,12 @@ class RankSummary:
             self.clips[reason] += clips
             if reason not in UNRECOVERABLE:
                 self.retryable += clips
+
+    def fetched(self, fetched_bytes: int, whole_bytes: int) -> None:
+        """Count what a download brought, of how much."""
+        with self._lock:
+            self.fetched_bytes += fetched_bytes
+            self.whole_bytes += whole_bytes
 
     def video(self, outcome: str) -> None:
         """Count a video."""

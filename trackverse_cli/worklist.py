@@ -65,11 +65,13 @@ class Worklist:
         layout: the dataset folder.
         ledger: what all runs recorded.
         recipe: how clips are to be cut.
+        retry: reasons that are tried again though they would not be.
     """
 
     layout: Layout
     ledger: LedgerState
     recipe: str
+    retry: frozenset[str] = frozenset()
     _listings: dict[Path, frozenset[str]] = field(default_factory=dict)
     _videos: dict[str, Path] | None = None
 
@@ -86,10 +88,11 @@ class Worklist:
     def video(self, video_id: str) -> Path | None:
         """Return where a video was when the folder was listed, or None."""
         if self._videos is None:
-            # The two-character layout comes second and wins, as it does for `find_video`.
-            flat = dict(self.layout.listed_videos())
-            deep = {i: p for i, p in self.layout.listed_videos() if p.parent != self.layout.videos}
-            self._videos = flat | deep
+            # As for `find_video`: the two-character layout wins, and a whole file over stretches.
+            listed = list(self.layout.listed_videos())
+            whole = [(i, p) for i, p in listed if not p.stem.endswith(".ranges")]
+            deep = {i: p for i, p in whole if p.parent != self.layout.videos}
+            self._videos = dict(listed) | dict(whole) | deep
         return self._videos.get(video_id)
 
     def clip(self, video_id: str, track_id: str, clip_name: str) -> Verdict:
@@ -114,13 +117,18 @@ class Worklist:
         failure = self.ledger.failures.get((video_id, track_id))
         source = self.video(video_id)
         if failure is not None and self._counts(failure, source):
-            return not_there(failure.reason, failure.message)
+            return self._not_there(failure.reason, failure.message)
         if source is not None:
             return not_there("not-cut")
         entry = self.ledger.videos.get(video_id)
         if entry is not None and entry.state == "failed":
-            return not_there(entry.reason, entry.message)
+            return self._not_there(entry.reason, entry.message)
         return not_there("video-missing" if entry is not None else "not-tried")
+
+    def _not_there(self, reason: str, message: str) -> Verdict:
+        if reason in self.retry:
+            return Verdict(State.MISSING, reason, message)
+        return not_there(reason, message)
 
     def _counts(self, failure: TrackEntry, source: Path | None) -> bool:
         """Say whether a failed cut says something about the next: same recipe, same video."""

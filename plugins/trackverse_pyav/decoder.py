@@ -29,6 +29,9 @@ TIE_SECONDS = 1e-6
 GAP_SECONDS = 10.0
 """Where the container has no index of key frames, a longer gap is sought over, not decoded."""
 
+INDEX_SECONDS = 1.0
+"""What lies so long after the last entry of a container's index is not indexed."""
+
 _STEPS_BACK = (0.0, 2.0, 8.0, 32.0)
 """Seconds by which a seek that landed too late is repeated earlier, before the very start."""
 
@@ -214,7 +217,14 @@ class PyavDecoder:
         """Return the time of the last key frame at or before `seconds`, None if not indexed."""
         keys = self._keys
         place = bisect_right(keys, seconds)
+        if place == len(keys) and seconds > self._indexed_until + INDEX_SECONDS:
+            return None  # a fragmented file's index ends with its first fragment
         return keys[place - 1] if place else None
+
+    @cached_property
+    def _indexed_until(self) -> float:
+        base = float(self._stream.time_base or 1)
+        return max((e.timestamp * base for e in self._stream.index_entries), default=0.0)
 
     @cached_property
     def _keys(self) -> list[float]:

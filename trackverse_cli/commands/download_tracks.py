@@ -12,6 +12,7 @@ from trackverse_cli.commands.options import (
     DiskBudget,
     Limit,
     Rank,
+    Retry,
     Workers,
     WorldSize,
     run_stage_command,
@@ -38,6 +39,7 @@ def download_tracks(
     decoder: Decoder = None,
     workers: Workers = None,
     limit: Limit = None,
+    retry: Retry = None,
 ) -> None:
     """Download videos and cut their clips, video by video."""
     run_stage_command(
@@ -46,6 +48,7 @@ def download_tracks(
         rank,
         world_size,
         limit,
+        retry=retry,
         pipeline__remove_videos=remove_videos,
         pipeline__disk_budget=disk_budget,
         download__cookies=cookies,

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from trackverse_cli.commands.options import Cookies, Limit, Rank, WorldSize, run_stage_command
+from trackverse_cli.commands.options import (
+    Cookies,
+    Limit,
+    Rank,
+    Retry,
+    WorldSize,
+    run_stage_command,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -18,8 +25,9 @@ def download_videos(
     world_size: WorldSize = 1,
     cookies: Cookies = None,
     limit: Limit = None,
+    retry: Retry = None,
 ) -> None:
     """Download the videos that clips of this shard still need."""
     run_stage_command(
-        ctx.obj, "download-videos", rank, world_size, limit, download__cookies=cookies
+        ctx.obj, "download-videos", rank, world_size, limit, retry=retry, download__cookies=cookies
     )

@@ -10,6 +10,7 @@ from trackverse_cli.commands.options import (
     Decoder,
     Limit,
     Rank,
+    Retry,
     Workers,
     WorldSize,
     run_stage_command,
@@ -28,6 +29,7 @@ def extract_tracks(
     decoder: Decoder = None,
     workers: Workers = None,
     limit: Limit = None,
+    retry: Retry = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Take videos as another job brings them.")
     ] = False,
@@ -44,6 +46,7 @@ def extract_tracks(
         world_size,
         limit,
         follow,
+        retry,
         extract__decoder=decoder,
         extract__workers=workers,
     )

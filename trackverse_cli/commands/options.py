@@ -17,6 +17,10 @@ Rank = Annotated[int, typer.Option(help="Which part of the work is mine, from 0.
 WorldSize = Annotated[
     int, typer.Option(help="How many ranks share the work (1 to 4096).", metavar="W")
 ]
+Retry = Annotated[
+    str | None,
+    typer.Option(help="Try these reasons again now, with commas.", metavar="CLASS[,CLASS]"),
+]
 Limit = Annotated[int | None, typer.Option(help="At most so many videos.", min=1, metavar="N")]
 Cookies = Annotated[
     Path | None, typer.Option(help="A cookie file; it is read, never written.", metavar="FILE")
@@ -49,10 +53,11 @@ def run_stage_command(
     world_size: int,
     limit: int | None,
     follow: bool = False,
+    retry: str | None = None,
     **flags: Any,
 ) -> None:
     """Run one stage of one rank, print what came of it, and exit with its code."""
-    config = session.config(**flags)
+    config = session.config(download__retry=split_reasons(retry), **flags)
     from trackverse_cli.signals import stop_on_signals
     from trackverse_cli.stages import Shard, run_stage
 
@@ -60,6 +65,26 @@ def run_stage_command(
         summary = run_stage(Shard(stage, rank, world_size, limit, follow), config, stop)
     print_summary(summary)
     raise typer.Exit(summary.exit_code)
+
+
+def split_reasons(text: str | None) -> list[str] | None:
+    """Return the reasons of `--retry`, None if it was not given.
+
+    Raises:
+        UsageError: there is no such reason.
+    """
+    if text is None:
+        return None
+    from trackverse_cli.errors import UsageError
+    from trackverse_cli.reasons import MEANING
+
+    reasons = [reason.strip() for reason in text.split(",") if reason.strip()]
+    unknown = sorted(set(reasons) - set(MEANING))
+    if unknown:
+        raise UsageError(
+            f"--retry: no reason is called '{unknown[0]}'; known: {', '.join(MEANING)}"
+        )
+    return reasons
 
 
 def print_summary(summary: RankSummary) -> None:
@@ -70,6 +95,12 @@ def print_summary(summary: RankSummary) -> None:
         if counts:
             told = ", ".join(f"{number:,} {name}" for name, number in counts.most_common())
             logger.info("{}: {}", what, told)
+    if summary.fetched_bytes < summary.whole_bytes:
+        share = 100 * summary.fetched_bytes / summary.whole_bytes
+        logger.info(
+            "{:,.1f} of {:,.1f} MB fetched ({:.0f} %): only what the tracks need",
+            summary.fetched_bytes / 1e6, summary.whole_bytes / 1e6, share,
+        )  # fmt: skip
     if summary.retryable:
         logger.info("{:,} clips may still be won: run the same command again", summary.retryable)
     elif not summary.clips:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trackverse_cli.commands.options import Retry, split_reasons
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -34,6 +36,7 @@ def submit(
         str | None,
         typer.Option(help="The executor plugin (see `trackverse plugins`).", metavar="NAME"),
     ] = None,
+    retry: Retry = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the commands, start none.")
     ] = False,
@@ -52,7 +55,11 @@ def submit(
     command returns; `status` shows how they fare. --wait shows that too, and ends with the exit
     code of `verify`.
     """
-    config = ctx.obj.config(submit__stage=stage, **{"submit__extract-tracks__follow": follow})
+    config = ctx.obj.config(
+        submit__stage=stage,
+        download__retry=split_reasons(retry),
+        **{"submit__extract-tracks__follow": follow},
+    )
     from loguru import logger
 
     from trackverse_cli.jobs import exit_code, plan_job, start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from trackverse_cli.download.cookies import Cookies
@@ -57,6 +58,7 @@ class Call:
         floor: how slow a host may be.
         on_bytes: called with the number of bytes that have just come, or None.
         register: called with each new session, or None.
+        on_total: called with the size of a file once its host says it, or None; it may wait.
 
     Attributes:
         note: why the whole file of the last video came where stretches were wanted, else empty.
@@ -74,6 +76,7 @@ class Call:
         floor: SpeedFloor,
         on_bytes: Callable[[int], None] | None,
         register: Callable[[Any], None] | None,
+        on_total: Callable[[int], None] | None = None,
     ) -> None:
         self.note = ""
         self.came_bytes = 0
@@ -83,6 +86,8 @@ class Call:
         self._floor = floor
         self._on_bytes = on_bytes
         self._register = register
+        self._on_total = on_total
+        self._total = 0
         self._cookies = Cookies(settings.cookies)
         self._youtube = is_youtube(settings.url_template)
         self._log = Log()
@@ -123,7 +128,7 @@ class Call:
             TrackverseError: as `Downloader.fetch` says.
         """
         self._video_id, self._spans, self._mode = video_id, spans, mode
-        self.note, self.came_bytes = "", 0
+        self.note, self.came_bytes, self._total = "", 0, 0
         self._log.warnings.clear()
         self._arrivals.start(self._partial.glob(f"{video_id}.*.part"))
         session = self._session = self._session or self._new_session()
@@ -145,6 +150,31 @@ class Call:
         if not info or not info.get("requested_downloads"):
             raise DownloadError("tool", "the downloader ended without an error and without a file")
         return dict(info)
+
+    def ask(self, video_id: str) -> None:
+        """Ask for a video and the beginning of its file, and keep nothing.
+
+        Raises:
+            TrackverseError: as `Downloader.fetch` says.
+        """
+        self._video_id, self._spans, self._mode = video_id, (), "off"
+        self._log.warnings.clear()
+        session = self._session = self._session or self._new_session()
+        session.refusal = None
+        url = self._settings.url_template.replace("{video_id}", video_id)
+        try:
+            info = session.extract_info(url, download=False) or {}
+            chosen = (info.get("requested_formats") or [info])[0]
+            if chosen.get("url"):
+                headers = {**(chosen.get("http_headers") or {}), "Range": "bytes=0-1023"}
+                with closing(session.urlopen(web_request(str(chosen["url"]), headers))) as answer:
+                    answer.read(1024)
+        except TrackverseError:
+            raise
+        except Exception as error:
+            raise self._failure(error, session) from error
+        finally:
+            self._floor.end()
 
     def _failure(self, error: Exception, session: Any) -> TrackverseError:
         problem = storage_problem(error)
@@ -222,6 +252,12 @@ class Call:
 
     def _on_progress(self, state: dict[str, Any]) -> None:
         self._patience.check()
+        total = int(state.get("total_bytes") or 0)
+        if self._on_total is not None and total > self._total:
+            self._total = total
+            self._floor.end()  # a wait for room says nothing about the host
+            self._on_total(total)
+            self._floor.start()
         self._arrivals.update(state)
 
     def _wait_inside(self, n: int) -> float:

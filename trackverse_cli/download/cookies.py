@@ -31,6 +31,11 @@ _BROWSERS = (
 _warned: set[str] = set()
 
 
+def is_browser(source: Path) -> bool:
+    """Say whether `[download] cookies` means those of a browser and no file."""
+    return BROWSER in str(source)
+
+
 class Cookies:
     """The cookies of one process, looked at anew before each video.
 

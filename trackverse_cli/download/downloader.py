@@ -53,6 +53,7 @@ class Downloader:
         ranges: whether `fetch` with spans may bring only stretches: `auto` where that saves a
             good part, `always` wherever it can, `off` never.
         floor: (bytes a second, seconds): an average below, over so long, ends an attempt.
+        on_total: called with the size of a file once its host says it; it may wait for room.
 
     Raises:
         ConfigError: an option, the address or the cookie file cannot be used.
@@ -69,13 +70,16 @@ class Downloader:
         register: Callable[[Any], None] | None = None,
         ranges: Mode = "auto",
         floor: tuple[float, float] = (FLOOR_BYTES_PER_SECOND, FLOOR_SECONDS),
+        on_total: Callable[[int], None] | None = None,
     ) -> None:
         check_settings(settings)
         self._layout = layout
         self._patience = Patience(clock or SystemClock(), stop)
         self._mode: Mode = ranges
         speed = SpeedFloor(*floor, self._patience.clock.monotonic)
-        self._call = Call(settings, layout.partial, self._patience, speed, on_bytes, register)
+        self._call = Call(
+            settings, layout.partial, self._patience, speed, on_bytes, register, on_total
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -127,6 +131,17 @@ class Downloader:
             self._patience.wait(wait)
             attempt += 1
 
+    def ask(self, video_id: str) -> None:
+        """Ask for a video and the beginning of its file, and keep nothing.
+
+        Raises:
+            DownloadError: it cannot be had now.
+            StoppedError: `stop` was set.
+        """
+        check_video_id(video_id)
+        self._call.refresh_cookies()
+        self._patience.do(lambda: self._call.ask(video_id), self._call.abandon, self._call.watch)
+
     def _attempt(self, video_id: str, needed_seconds: float, spans: Spans) -> DownloadedVideo:
         # A finished file that a killed run left would be taken for this one, whatever it is.
         forget(self._layout.partial, video_id, resumable=False)
@@ -144,6 +159,6 @@ class Downloader:
             forget(self._layout.partial, video_id)
             raise
         except OSError as error:
-            raise storage_error(error, self._layout.videos) from error
+            raise storage_error(error, self._layout.arrivals) from error
         forget(self._layout.partial, video_id)
         return video

@@ -64,18 +64,13 @@ class DownloadedVideo:
     note: str = ""
 
 
-def ranges_target(layout: Layout, video_id: str) -> Path:
-    """Return where the stretches of a video of a checked id are kept."""
-    return layout.video_target(video_id).with_name(f"{video_id}.ranges.mp4")
-
-
 def held_before(layout: Layout, video_id: str) -> tuple[tuple[float, float], ...]:
     """Return the (start, stop) seconds that a video's file of stretches holds, drawn in a little.
 
     So much that a plan for them takes no more than there is.
     """
     try:
-        spans = spans_in(ranges_target(layout, video_id))
+        spans = spans_in(layout.ranges_target(video_id))
     except (OSError, UnfitFileError):
         return ()
     return tuple(
@@ -124,7 +119,7 @@ def place(
     make_folder(target.parent, "the folder of videos")
     publish(source, target)
     # The whole holds every stretch.
-    ranges_target(layout, video_id).unlink(missing_ok=True)
+    layout.ranges_target(video_id).unlink(missing_ok=True)
     return video
 
 
@@ -136,7 +131,7 @@ def place_stretches(layout: Layout, video_id: str, came: Stretches) -> Downloade
         OSError: the disk refused.
     """
     probe = check_stretches(came.path, came.held.samples)
-    target = ranges_target(layout, video_id)
+    target = layout.ranges_target(video_id)
     video = replace(
         _describe(video_id, came.path, target, probe, came.info),
         duration_seconds=came.held.whole_seconds,

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from trackverse_cli.download.said import causes
-from trackverse_cli.errors import LacksError, TrackverseError, TryLaterError
+from trackverse_cli.errors import LacksError, StorageFullError, TrackverseError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,10 +46,10 @@ def storage_error(error: OSError, folder: Path) -> TrackverseError:
     """Return what to raise when nothing can be written below `folder`.
 
     Returns:
-        A TryLaterError if there is no space or no quota left, else a LacksError.
+        A StorageFullError if there is no space or no quota left, else a LacksError.
     """
     if error.errno in _FULL:
-        return TryLaterError(
+        return StorageFullError(
             f"no space is left for {folder} ({error.strerror}); make room or ask for more quota, "
             "then run the same command again"
         )

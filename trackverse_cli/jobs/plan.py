@@ -92,7 +92,8 @@ def plan_job(
     clock = clock or SystemClock()
     layout = config.layout
     catalog = open_catalog(config)
-    found = audit(config, Level.PRESENCE)
+    retry = frozenset(config.settings.download.retry)
+    found = audit(config, Level.PRESENCE, retry=retry)
     rows = found.due_rows
     if stage == "download-videos":
         rows = {row for row in rows if layout.find_video(catalog.video_ids[row]) is None}

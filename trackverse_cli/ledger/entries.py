@@ -44,8 +44,10 @@ class VideoEntry(Entry, tag="video", frozen=True, kw_only=True, omit_defaults=Tr
     """What became of one video.
 
     `source_size` is the largest (width, height) that its host offers, where the host says it:
-    it settles what a smaller copy on disk stands for. `clips` is how many due clips a failed
-    video takes along.
+    it settles what a smaller copy on disk stands for. `ranges` are the (start, stop) seconds that
+    the file holds, empty for a whole video. `clips` is how many due clips a failed video takes
+    along, `tries` how many runs in a row ended with this reason, and `since` when the first of
+    them did.
     """
 
     video_id: str
@@ -60,7 +62,15 @@ class VideoEntry(Entry, tag="video", frozen=True, kw_only=True, omit_defaults=Tr
     format_id: str = ""
     checksum: str = ""
     source_size: tuple[int, int] | None = None
+    fps: float = 0.0
+    upload_date: str = ""
+    ranges: tuple[tuple[float, float], ...] = ()
+    fetched_bytes: int = 0
+    whole_bytes: int = 0
+    note: str = ""
     clips: int = 0
+    tries: int = 0
+    since: float = 0.0
 
 
 class ClipsEntry(Entry, tag="clips", frozen=True, kw_only=True):
