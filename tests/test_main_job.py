@@ -211,12 +211,12 @@ def test_a_signal_ends_a_rank_in_order(
     served: Project, server: HostileServer, tmp_path: Path, number: signal.Signals
 ) -> None:
     long = make_video(
-        tmp_path / "long.mp4", frames=3000, size=(640, 360), options={"preset": "ultrafast"}
+        tmp_path / "long.mp4", frames=1200, size=(640, 360), options={"preset": "ultrafast"}
     )
     server.serve(f"{IDS[0]}.mp4", long)
     served.name, served.lines = "Long", []
     for k in range(12):
-        served.track(IDS[0], 0.2, 110.0, size=(640, 360), box=0.3 + k / 30)
+        served.track(IDS[0], 0.2, 46.0, size=(640, 360), box=0.3 + k / 30)
     served.fetch()
     command, env = served.command("download-tracks", "--meta", "Long")
     process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)

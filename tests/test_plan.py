@@ -14,9 +14,10 @@ from trackverse_cli.commands import plan as plan_command
 from trackverse_cli.config import load_config
 from trackverse_cli.errors import UsageError
 from trackverse_cli.ledger import Ledger
-from trackverse_cli.plan import PlanTerms, forecast, rates_of, terms_of
+from trackverse_cli.plan import PlanTerms, make_forecast, rates_of, terms_of
 from trackverse_cli.plan.rates import LEAST_VIDEOS, VIDEO_BYTES_PER_SECOND, Rates
-from trackverse_cli.plan.survey import DONE, DUE, GONE, Survey, covered_seconds
+from trackverse_cli.plan.spans import covered_seconds
+from trackverse_cli.plan.survey import DONE, DUE, GONE, Survey
 from trackverse_cli.shards import assign
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.project import Project
 
-HERE, LATE, GONE_VIDEO, PRIVATE = "here-video1", "late-video1", "gone-video1", "priv-video1"
+HERE, LATE, GONE_VIDEO = "here-video1", "late-video1", "gone-video1"
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +182,52 @@ def test_with_cookies_the_account_has_its_own_pace(lab: Project, tmp_path: Path)
     assert len(tag) == 8
     assert "secret" not in json.dumps(asked(lab))
     lab.env["TRACKVERSE_DOWNLOAD__COOKIES"] = "browser:firefox"
+    assert len(asked(lab)["egresses"][0]["egress"]) == len("default.") + 8
+    lab.env["TRACKVERSE_DOWNLOAD__COOKIES"] = str(tmp_path / "none")
     assert asked(lab)["egresses"][0]["egress"] == "default"
+
+
+def test_each_proxy_is_an_address_and_quotas_are_held_against_it_all(lab: Project) -> None:
+    lab.folder.joinpath("own.toml").write_text(
+        '[download]\nproxies = ["http://a:1", "http://b:2"]\norder = "coverage"\n'
+        '[pace]\negress = "lab"\nvideos_per_hour = 60\njitter = 0.2\n'
+        "[dataset]\nquota_files = 3\nquota_bytes = 1000\n"
+    )
+    words = ("--config", str(lab.folder / "own.toml"))
+    told = asked(lab, *words)
+    assert [one["egress"] for one in told["egresses"]] == ["lab-0", "lab-1"]
+    assert told["order"] == "coverage"
+    assert told["hours"]["pace"] == pytest.approx(1 / 60 * 1.1, abs=0.006)
+    assert (told["files"]["quota"], told["bytes"]["quota"]) == (3, 1000)
+    assert len(told["over_quota"]) == 2
+    out = lab.run("plan", *words).exits(0).says("lab-0: 1 requests", "over the quota of 3")
+    assert max(len(line) for line in out.out.splitlines()) <= 80
+
+
+def test_reasons_that_are_to_be_tried_again_are_left_to_do(lab: Project) -> None:
+    with Ledger(lab.layout, "download-videos", 0, 1, "Tiny") as ledger:
+        ledger.video(GONE_VIDEO, "failed", reason="permanent", message="gone")
+    assert asked(lab)["requests"] == 1
+    lab.folder.joinpath("own.toml").write_text('[download]\nretry = ["permanent"]\n')
+    assert asked(lab, "--config", str(lab.folder / "own.toml"))["requests"] == 2
+
+
+def test_stretches_on_disk_count_where_they_hold_what_is_needed(
+    lab: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = lab.layout.video_target(HERE)
+    whole.rename(whole.with_name(f"{HERE}.ranges.mp4"))
+    # Not one that was fetched in stretches: nobody can tell what it holds.
+    assert asked(lab)["requests"] == 3
+
+    class Held:
+        whole_seconds = 60.0
+        spans = ((0.0, 30.0),)
+
+    monkeypatch.setattr("trackverse_cli.plan.survey.read_held", lambda _: Held)
+    assert asked(lab)["requests"] == 2
+    Held.spans = ((0.0, 0.5),)
+    assert asked(lab)["requests"] == 3
 
 
 def columns(videos: int, clips_each: int = 1, seconds: float = 10.0, **other: Any) -> Survey:
@@ -215,15 +261,15 @@ def columns(videos: int, clips_each: int = 1, seconds: float = 10.0, **other: An
 def planned(found: Survey, rates: Rates | None = None, **terms: Any) -> Any:
     count = len(found.there)
     costs = found.decoded_seconds * 0.08 + found.encoded_seconds * 0.2 + 3
-    return forecast(found, costs, rates or Rates(), PlanTerms(**terms), np.arange(count)[::-1])
+    return make_forecast(found, costs, rates or Rates(), PlanTerms(**terms), np.arange(count)[::-1])
 
 
 def test_addresses_share_the_requests_and_the_hours() -> None:
     found = columns(2800)
     one = planned(found, videos_per_hour=280.0)
-    assert one.times.pace_hours == pytest.approx(10)
+    assert one.times.pace_hours == pytest.approx(10, rel=0.01)
     two = planned(found, videos_per_hour=280.0, egresses=("lab-0", "lab-1", "lab-2"))
-    assert two.times.pace_hours == pytest.approx(10 / 3)
+    assert two.times.pace_hours == pytest.approx(10 / 3, rel=0.01)
     from trackverse_cli.plan.report import split
 
     told = split(two)
@@ -238,7 +284,7 @@ def test_a_divided_address_waits_for_the_rank_with_most() -> None:
     assert plan.times.makespan_hours == pytest.approx(max(10.0, most * 4 / 100), rel=0.05)
     fewer = planned(found, videos_per_hour=100.0, world_size=2, share=8)
     assert fewer.times.bound == "share"
-    assert fewer.times.makespan_hours == pytest.approx(500 * 8 / 100, rel=0.001)
+    assert fewer.times.makespan_hours == pytest.approx(500 * 8 / 100, rel=0.01)
 
 
 def test_the_cutting_decides_where_cores_are_few() -> None:
@@ -271,7 +317,7 @@ def test_ranks_played_through_one_by_one_need_as_long(ranks: int, pace: float) -
         rank = turn % ranks
         turn += 1
         if left[rank]:
-            now += 3600 / pace
+            now += 3600 / plan.terms.kept_pace
             ready[rank] = max(ready[rank], now) + work[left[rank].pop(0)] / 2
     played = max(float(ready.max()), now) / 3600
     assert plan.times.makespan_hours == pytest.approx(played, rel=0.001)
@@ -328,7 +374,7 @@ def test_reached_starts_from_what_is_there() -> None:
     first = rows["cost", 1]
     assert (first.clips, first.classes, first.classes_many) == (3, 2, 0)
     assert rows["coverage", 3].clips == rows["cost", 3].clips == 5
-    assert rows["cost", 2].hours == pytest.approx(2 / 280, rel=0.05)
+    assert rows["cost", 2].hours == pytest.approx(2 / 280, rel=0.1)
 
 
 def test_stretches_that_overlap_are_decoded_once() -> None:

@@ -111,6 +111,11 @@ def lab(project: Project) -> Project:
     return project
 
 
+def test_plan(lab: Project) -> None:
+    lab.run("fetch-meta", str(lab.write_metadata())).exits(0)
+    conforms("`plan --json`, schema 1", lab.run("plan", "--json").exits(0).json)
+
+
 def test_status(lab: Project) -> None:
     lab.fetch()
     lab.run("submit", "--stage", "extract-tracks").exits(1)
@@ -248,7 +253,7 @@ def test_the_manifest(lab: Project) -> None:
 
 
 def test_the_document_is_read_whole() -> None:
-    assert len(SECTIONS) == 22
+    assert len(SECTIONS) == 23
     with pytest.raises(AssertionError, match="not documented"):
         conforms("Ledger line `end`", {"kind": "end", "time": 1, "more": 2})
     with pytest.raises(AssertionError, match="is no number"):

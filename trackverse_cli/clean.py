@@ -46,7 +46,7 @@ JOB_DAYS = 90.0
 _RUN = re.compile(r"([0-9a-f]{12})\.run")
 _LEASE = re.compile(r"(?:download|cut|rank)-[A-Za-z0-9_-]+\.[0-9]+", re.ASCII)
 _JOB_FILE = re.compile(r"job\.json|trackverse\.toml")
-_STATE = re.compile(r"selection-[0-9a-f]{16}\.npz|verify-[0-9a-f]{16}\.bin")
+_STATE = re.compile(r"selection-[0-9a-f]{16}\.npz|verify-[0-9a-f]{16}\.bin|order-[0-9a-f]{16}\.npz")
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,7 @@ class RankRun:
         except ItemError as error:
             logger.warning("video {} stays: {}", video.video_id, error.message)
             return
+        size = path.stat().st_size
         path.unlink()
         for other in (
             self.layout.find_video(video.video_id),
@@ -198,5 +199,5 @@ class RankRun:
         ):
             if other is not None:
                 other.unlink(missing_ok=True)
-        self.ledger.video(video.video_id, "evicted")
+        self.ledger.video(video.video_id, "evicted", bytes=size)
         self.summary.video("removed")

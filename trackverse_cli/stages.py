@@ -28,6 +28,7 @@ from trackverse_cli.ledger import Ledger, read_ledger
 from trackverse_cli.machine import usable_cores
 from trackverse_cli.markers import set_marker
 from trackverse_cli.pacing import open_rotation
+from trackverse_cli.plan import Order, rank_order, videos_in_order
 from trackverse_cli.progress import progress
 from trackverse_cli.putoff import arrivals, second_looks
 from trackverse_cli.rank import RankRun
@@ -90,6 +91,7 @@ def run_stage(
     patience = Patience(clock, stop)
     room = Room(patience, settings.pipeline.storage_wait_seconds)
     room.patient(lambda: require_writable(layout.root, "the dataset folder"))
+    order: Order = "cost" if shard.stage == "extract-tracks" else settings.download.order
     recipe = recipe_id(settings)
     key = work_key(catalog.identity, recipe, shard.stage, shard.world_size)
     logger.info(
@@ -109,7 +111,7 @@ def run_stage(
         ):  # fmt: skip
             run = RankRun(worklist, ledger, fence, room)
             videos = chain(
-                _counted(_limited(catalog, rows, run, shard.limit), advance),
+                _counted(_limited(catalog, rows, run, shard.limit, order), advance),
                 second_looks(run, patience),
                 arrivals(run, patience, settings.pipeline.follow_idle_seconds),
                 second_looks(run, patience),
@@ -190,11 +192,14 @@ def _limits(config: Config) -> Limits:
 
 
 def _limited(
-    catalog: Catalog, rows: NDArray[np.int64], run: RankRun, limit: int | None
+    catalog: Catalog, rows: NDArray[np.int64], run: RankRun, limit: int | None, order: Order
 ) -> Iterator[tuple[Video, list[Track]]]:
     """Yield every video with its due tracks, and at most `limit` that have any."""
     left = limit
-    for video in catalog.videos(rows):
+    videos = catalog.videos(rows)
+    if order != "cost":
+        videos = videos_in_order(catalog, rank_order(catalog, run.layout, rows, order))
+    for video in videos:
         due = run.due_tracks(video)
         if due and left is not None:
             if left == 0:

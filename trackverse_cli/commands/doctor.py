@@ -27,13 +27,18 @@ def doctor(
         int, typer.Option(help="From how many ranks to look.", min=1, max=4096, metavar="W")
     ] = 1,
     _rank: Annotated[int, typer.Option("--rank", hidden=True)] = 0,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also connect to the proxy, and ask for one video.")
+    ] = False,
+    video: Annotated[str | None, typer.Option(help="Ask for this one.", metavar="ID")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check whether this machine is ready.
 
     With --executor, the machines where that would run ranks are looked at instead.
 
-    Looks at Python, yt-dlp, its JavaScript runtime, the encoder, the disk and the plugins.
+    Looks at Python, yt-dlp, its JavaScript runtime, cookies, proxy, the encoder, disk and quota,
+    the clock, leases and the plugins. Nothing is asked for without --online.
 
     Exit code 3 if something is missing that a run would need.
     """
@@ -42,12 +47,14 @@ def doctor(
         from trackverse_cli.jobs.errand import run_errand
         from trackverse_cli.signals import CANCEL_GRACE_SECONDS, stop_on_signals
 
+        words = ["doctor", "--json", *(["--online"] if online else [])]
+        words += [f"--video={video}"] if video else []
         with stop_on_signals(CANCEL_GRACE_SECONDS):
-            answers = run_errand(config, executor, "doctor", ["doctor", "--json"], world_size)
+            answers = run_errand(config, executor, "doctor", words, world_size)
     else:
         from trackverse_cli.doctor import examine
 
-        answers = [_answer(examine(config))]
+        answers = [_answer(examine(config, online, video))]
     if as_json:
         print_json(_joined(answers))
     else:

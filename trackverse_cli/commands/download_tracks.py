@@ -11,6 +11,7 @@ from trackverse_cli.commands.options import (
     Decoder,
     DiskBudget,
     Limit,
+    Order,
     Rank,
     Retry,
     Workers,
@@ -39,6 +40,7 @@ def download_tracks(
     decoder: Decoder = None,
     workers: Workers = None,
     limit: Limit = None,
+    order: Order = None,
     retry: Retry = None,
 ) -> None:
     """Download videos and cut their clips, video by video."""
@@ -52,6 +54,7 @@ def download_tracks(
         pipeline__remove_videos=remove_videos,
         pipeline__disk_budget=disk_budget,
         download__cookies=cookies,
+        download__order=order,
         extract__decoder=decoder,
         extract__workers=workers,
     )

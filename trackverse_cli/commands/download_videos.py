@@ -7,6 +7,7 @@ import typer
 from trackverse_cli.commands.options import (
     Cookies,
     Limit,
+    Order,
     Rank,
     Retry,
     WorldSize,
@@ -25,9 +26,17 @@ def download_videos(
     world_size: WorldSize = 1,
     cookies: Cookies = None,
     limit: Limit = None,
+    order: Order = None,
     retry: Retry = None,
 ) -> None:
     """Download the videos that clips of this shard still need."""
     run_stage_command(
-        ctx.obj, "download-videos", rank, world_size, limit, retry=retry, download__cookies=cookies
+        ctx.obj,
+        "download-videos",
+        rank,
+        world_size,
+        limit,
+        retry=retry,
+        download__cookies=cookies,
+        download__order=order,
     )

@@ -34,7 +34,7 @@ def merge(
     sources: Annotated[
         str | None,
         typer.Option(
-            help="Which source videos to take: all, needed (with clips left to cut) or none; needed "
+            help="Source videos to take: all, needed (with clips left to cut) or none; needed "
             "where [pipeline] remove_videos is set, else all.",
             metavar="WHICH",
         ),

@@ -25,6 +25,10 @@ Limit = Annotated[int | None, typer.Option(help="At most so many videos.", min=1
 Cookies = Annotated[
     Path | None, typer.Option(help="A cookie file; it is read, never written.", metavar="FILE")
 ]
+Order = Annotated[
+    str | None,
+    typer.Option(help="Which videos first: cost, or coverage (see `plan`).", metavar="NAME"),
+]
 DiskBudget = Annotated[
     str | None,
     typer.Option(help="What source videos may take together, as in 500GB.", metavar="SIZE"),

@@ -109,10 +109,9 @@ def _time(found: Plan) -> Iterator[str]:
     yield f"time, for {ranks} of {cores}"
     number = len(terms.egresses)
     ways = "1 address" if number == 1 else f"each of {number} addresses"
-    yield from _row(
-        "requests",
-        f"{_hours(times.pace_hours)}: {terms.videos_per_hour:,.0f} videos an hour through {ways}",
-    )
+    kept = f" ({terms.kept_pace:,.0f} kept, with jitter)" if terms.jitter else ""
+    pace = f"{terms.videos_per_hour:,.0f} videos an hour{kept} through {ways}"
+    yield from _row("requests", f"{_hours(times.pace_hours)}: {pace}")
     if number > 1:
         for one in split(found):
             yield f"{'':{_INDENT + 2}}{one['egress']}: {one['requests']:,} requests"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trackverse_cli.commands.options import Retry, split_reasons
+from trackverse_cli.commands.options import Order, Retry, split_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +36,7 @@ def submit(
         str | None,
         typer.Option(help="The executor plugin (see `trackverse plugins`).", metavar="NAME"),
     ] = None,
+    order: Order = None,
     retry: Retry = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the commands, start none.")
@@ -57,6 +58,7 @@ def submit(
     """
     config = ctx.obj.config(
         submit__stage=stage,
+        download__order=order,
         download__retry=split_reasons(retry),
         **{"submit__extract-tracks__follow": follow},
     )
@@ -72,6 +74,7 @@ def submit(
         config, chosen, executor or usual_executor, world_size or usual_size, dry_run=dry_run
     )
     tell_busy(plan)
+    _tell_pace(plan, config)
     if dry_run:
         _print_commands(plan, config)
         return
@@ -129,6 +132,24 @@ def _verified(config: Config) -> int:
     record_damage(config, found)
     print_audit(found, config, None, None)
     return 0 if found.complete else 1
+
+
+def _tell_pace(plan: Plan, config: Config) -> None:
+    """Say how many ranks the pace can feed, if it is fewer than there are."""
+    from loguru import logger
+
+    from trackverse_cli.pacing import UNPACED_VIDEOS_PER_HOUR, proxies_of, videos_per_hour
+
+    hourly = videos_per_hour(config) * len(proxies_of(config))
+    videos = sum(videos for videos, _ in plan.due.values())
+    if plan.stage == "extract-tracks" or not videos or hourly >= UNPACED_VIDEOS_PER_HOUR:
+        return
+    from trackverse_cli.machine import usable_cores
+    from trackverse_cli.pace import feeding_sentence
+
+    cost = plan.catalog.costs[sorted(plan.rows)].mean()
+    cores = config.settings.extract.workers or usable_cores()
+    logger.info("{}", feeding_sentence(hourly, float(cost), cores, len(plan.job.ranks)))
 
 
 def _print_commands(plan: Plan, config: Config) -> None:

@@ -1,0 +1,39 @@
+"""The verdict on a clip that may stand in a shard instead of a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trackverse_cli.errors import ItemError
+from trackverse_cli.outputs.check import check_member
+from trackverse_cli.worklist import COMPLETE, State, Verdict
+
+if TYPE_CHECKING:
+    from trackverse_cli.ledger import LedgerState
+    from trackverse_cli.outputs.index import Place
+    from trackverse_cli.probe import Level
+
+
+def judge_member(
+    place: Place, video_id: str, track_id: str, recipe: str, ledger: LedgerState, level: Level
+) -> Verdict:
+    """Judge one clip in a shard: complete, or damaged and why.
+
+    Args:
+        place: where it stands.
+        video_id: the video that it must come from.
+        track_id: the track that it must show.
+        recipe: how it must have been cut.
+        ledger: what all runs recorded; a check that failed there stands at a lower level.
+        level: how closely to look.
+    """
+    from trackverse_cli.probe import Level
+
+    failure = ledger.failures.get((video_id, track_id))
+    if failure is not None and failure.reason == "clip-damaged" and level < Level.CHECKSUM:
+        return Verdict(State.DAMAGED, failure.reason, failure.message)
+    try:
+        check_member(place, video_id, track_id, recipe, None, level)
+    except ItemError as error:
+        return Verdict(State.DAMAGED, error.reason, error.message)
+    return COMPLETE
