@@ -21,7 +21,7 @@ def lab(project: Project) -> Project:
     project.video(VIDEO, frames=60)
     project.track(VIDEO, 0.2, 1.4, video_size=[180, 320])
     project.track(VIDEO, 8, 9)
-    project.track(GONE, 0.2, 1, track_id="odd \u202e[red]x")
+    project.track(GONE, 0.2, 1, track_id="odd [red]x")
     project.fetch()
     project.run("extract-tracks")
     return project

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from trackverse_cli.download import is_browser, is_youtube
+from trackverse_cli.errors import TrackverseError
 from trackverse_cli.pace import (
     ACCOUNT_VIDEOS_PER_HOUR,
     GUEST_VIDEOS_PER_HOUR,
@@ -106,6 +107,23 @@ def open_rotation(
             )
             ways.append((proxy, stack.enter_context(pace)))
         yield Rotation(ways)
+
+
+def cool_downs(config: Config, clock: Clock) -> list[tuple[str, float]]:
+    """Return (egress, seconds until its cool-down ends) of each way out that is cooling down.
+
+    Where nobody has asked yet, or the folder cannot be read, there is none.
+    """
+    own = config.settings.pace
+    if not (own.dir or config.layout.state / "pace").is_dir():
+        return []
+    found = []
+    with suppress(TrackverseError, OSError), open_rotation(config, clock, lambda: None) as rotation:
+        for pace in rotation.paces:
+            seconds = pace.cool_down_seconds()
+            if seconds > 0:
+                found.append((pace.name, seconds))
+    return found
 
 
 def outcome_of(error: DownloadError, youtube: bool) -> Outcome:

@@ -39,7 +39,7 @@ def plan(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is left to do and what it takes, without asking anybody.
+    """Say what is left to do and what it takes.
 
     From the index, the ledger and the folders: requests, hours at the pace, bytes, files and core
     hours; how many ranks the pace can feed; and what a part of the requests would give, in the

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from trackverse_cli.clock import utc_text
+from trackverse_cli.clock import local_text, utc_text
 from trackverse_cli.errors import TrackverseError
 from trackverse_cli.interfaces import DetailsTasks, TaskDetail, TaskState
 from trackverse_cli.jobs.record import save_job
@@ -16,6 +16,7 @@ from trackverse_cli.jobs.start import executor_of
 from trackverse_cli.leases import read_attempts
 from trackverse_cli.ledger import Followed, LedgerFollower, RankTally
 from trackverse_cli.markers import marked_ranks
+from trackverse_cli.pacing import cool_downs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,6 +171,7 @@ class JobWatch:
             for rank in sorted(self.record.due)
         )
         self._keep_end(states)
+        self._tell_throttle()
         by_videos = self.record.stage == "download-videos"
         total = sum((tally.done for tally in self._follower.ranks.values()), Followed())
         return JobStatus(
@@ -181,6 +183,13 @@ class JobWatch:
             sum(one.videos_per_hour if by_videos else one.clips_per_hour for one in ranks),
             tuple(self._notes),
         )
+
+    def _tell_throttle(self) -> None:
+        if self.record.stage == "extract-tracks" or self.record.ended:
+            return
+        for egress, seconds in cool_downs(self.config, self.clock):
+            until = local_text(self.clock.time() + seconds)
+            self._notes.append(f"throttled until {until} (egress {egress}): nobody asks before")
 
     def _asked(self) -> tuple[Mapping[int, TaskState], Mapping[int, TaskDetail]]:
         """Return what the executor says of each rank; nothing if it cannot be asked."""

@@ -56,6 +56,11 @@ class Rotation:
     def __init__(self, ways: Sequence[tuple[str | None, Pace]]) -> None:
         self._ways = list(ways)
 
+    @property
+    def paces(self) -> list[Pace]:
+        """The pace of each proxy."""
+        return [pace for _, pace in self._ways]
+
     def take(self, stop: Patient | threading.Event | None = None) -> Turn:
         """Return when a request may go out, and through which proxy.
 
