@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +25,6 @@ torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader  # noqa: E402 - only where torch is
 
 from trackverse_cli.dataset import TrackDataset  # noqa: E402 - it imports torch
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 VIDEO, OTHER, GONE = "abcdefghijk", "zyxwvutsrqp", "-gone-for-1"
 
@@ -54,7 +53,7 @@ def lab(whole: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "lab", lines=whole.lines)
 
 
-def into_shards(project: Project) -> None:
+def into_shards(project: Project, *, keep: bool = False) -> None:
     folder = shards_folder(project.layout)
     with ShardWriter(folder, "extract-tracks", 0, 1, "0123456789ab", max_clips=2) as writer:
         for line in project.lines[:5]:
@@ -67,7 +66,8 @@ def into_shards(project: Project) -> None:
             writer.add(
                 project.clip(line), Member(*name, 7, "disc", facts.frames, facts.origin.recipe)
             )
-    shutil.rmtree(project.layout.tracks)
+    if not keep:
+        shutil.rmtree(project.layout.tracks)
 
 
 @pytest.fixture(params=["files", "shards"])
@@ -339,3 +339,26 @@ def test_torch_is_imported_only_when_it_is_used() -> None:
         [sys.executable, "-c", hidden + "d.TrackDataset"], capture_output=True, text=True
     )
     assert "pip install 'trackverse[torch]'" in answer.stderr
+
+
+def test_the_page_on_training_works_as_written(
+    whole: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
+    blocks = re.findall(r"```(python|sh)\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) >= 7
+    shutil.copytree(whole.root, tmp_path / "root")
+    project = Project(tmp_path)
+    project.lines = whole.lines
+    into_shards(project, keep=True)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for language, text in blocks:
+        if language == "sh":
+            words = text.split()
+            assert words.pop(0) == "trackverse"
+            assert project.run(*words).code in (0, 1)
+        else:
+            exec(text, names)  # the page's own words are what is tested
+    assert names["table"].num_rows == 5
+    assert len(names["parts"][0]) == 2

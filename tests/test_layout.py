@@ -205,7 +205,7 @@ def test_the_written_layout_wins(tmp_path: Path) -> None:
 def test_only_whole_videos_in_their_place_are_listed(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     for name in (
-        f".partial/{ID}.mp4", f"{ID}.webm", f"ab/{ID}.part", f"ab/{ID}.ranges.mp4",
+        f".partial/{ID}.mp4", f"{ID}.webm", f"ab/{ID}.part", f"{ID}.ranges.mp4",
         "ab/notanid.mp4", f"zz/{ID}.mp4", f"abc/{ID}.mp4",
     ):  # fmt: skip
         path = layout.videos / name
@@ -213,6 +213,10 @@ def test_only_whole_videos_in_their_place_are_listed(tmp_path: Path) -> None:
         path.touch()
     assert list(layout.listed_videos()) == []
     assert layout.find_video(ID) is None
+    stretches = layout.ranges_target(ID)
+    stretches.touch()
+    assert list(layout.listed_videos()) == [(ID, stretches)]
+    assert (layout.find_video(ID), layout.find_ranges(ID)) == (None, stretches)
 
 
 def test_relative_paths_survive_a_move(tmp_path: Path) -> None:

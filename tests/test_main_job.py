@@ -303,6 +303,7 @@ def test_a_full_disk_ends_with_try_later(served: Project, tmp_path: Path) -> Non
     )
     if mounted.returncode:
         pytest.skip("mounting a small file system needs root")
+    served.env["TRACKVERSE_PIPELINE__STORAGE_WAIT_SECONDS"] = "1"
     try:
         served.layout.tracks.symlink_to(small)
         (small / "ballast").write_bytes(bytes(390 * 1024))

@@ -19,6 +19,7 @@ from trackverse_cli.keys import track_keys
 from trackverse_cli.layout import Layout
 from trackverse_cli.ledger import ClipRecord
 from trackverse_cli.outputs import (
+    Arrivals,
     FileSink,
     Member,
     ShardIndex,
@@ -314,3 +315,43 @@ def test_auto_means_shards_for_many_clips(tmp_path: Path) -> None:
     facts = os.statvfs(tmp_path)
     if 0 < facts.f_files < 500_000:
         assert choose_output("auto", facts.f_files, tmp_path) == "webdataset"
+
+
+def test_a_full_disk_names_the_clips_that_were_taken(
+    cut: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = writer_in(tmp_path)
+    sink = ShardSink(writer, tmp_path / "spool", RUN)
+    stored = []
+    for number in range(3):
+        path, member = member_of(cut, number)
+        temporary = sink.temporary(member.clip_name)
+        temporary.write_bytes(path.read_bytes())
+        stored.append(sink.store(temporary, member))
+    real, added = writer.add, []
+
+    def full(clip: Path, member: Member) -> Any:
+        if added:
+            raise OSError(errno.ENOSPC, "no space")
+        added.append(member)
+        return real(clip, member)
+
+    monkeypatch.setattr(writer, "add", full)
+    gathered = sink.gather(stored)
+    assert gathered.error is not None
+    assert [clip.member for clip in gathered.clips] == added
+    assert list((tmp_path / "spool").iterdir()) == []
+    sink.flush()
+    place = gathered.clips[0].place
+    assert place is not None
+    assert ShardIndex.load(Layout(tmp_path)).find(VIDEO, "t0000") == place
+
+
+def test_shards_of_other_runs_are_noticed(cut: Project, sharded: Layout) -> None:
+    arrivals = Arrivals(sharded, ShardIndex.load(sharded))
+    assert not arrivals.holds(VIDEO)
+    with writer_in(sharded.root, LATER) as writer:
+        writer.add(*member_of(cut, 0))
+    assert arrivals.holds(VIDEO)
+    assert not arrivals.holds(OTHER)
+    assert not Arrivals(Layout(sharded.root / "none"), ShardIndex.load(sharded)).holds(VIDEO)

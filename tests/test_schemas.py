@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from trackverse_cli.app import app
 from trackverse_cli.index import schema as index_schema
 from trackverse_cli.index.manifest import MANIFEST_NAME
 from trackverse_cli.index.manifest import Manifest as IndexManifest
+from trackverse_cli.layout import Layout
 from trackverse_cli.ledger import (
     SCHEMA_VERSION as LEDGER_VERSION,
 )
@@ -109,6 +111,35 @@ def lab(project: Project) -> Project:
     project.track(GONE, 0.2, 1)
     project.lines += [project.lines[0], b"garbage"]
     return project
+
+
+def test_export(lab: Project) -> None:
+    lab.fetch()
+    lab.run("extract-tracks")
+    told = lab.run("export", str(lab.folder / "clips.parquet"), "--json").exits(0).json
+    conforms("`export --json`, schema 1", told)
+    columns = parquet.read_schema(lab.folder / "clips.parquet")
+    assert {f.name: str(f.type) for f in columns} == SECTIONS["Export table, schema 1"]
+
+
+def test_show(lab: Project) -> None:
+    lab.fetch()
+    lab.run("extract-tracks")
+    shown = [lab.run("show", one, "--json").json for one in (VIDEO, "t0001")]
+    shown += [lab.run("show", "--json", "--", GONE).json]
+    conforms("`show --json`, schema 1", *shown)
+
+
+def test_merge(lab: Project) -> None:
+    lab.fetch()
+    lab.run("extract-tracks")
+    other = Layout(lab.folder / "other")
+    lab.run("merge", "--root", str(other.root), str(lab.root)).exits(2)
+    shutil.copytree(lab.root / "index", other.root / "index", dirs_exist_ok=True)
+    shutil.copytree(lab.root / "metadata", other.root / "metadata", dirs_exist_ok=True)
+    lab.clip(lab.lines[1]).unlink(missing_ok=True)  # type: ignore[arg-type]
+    told = lab.run("merge", "--root", str(other.root), str(lab.root), "--json").json
+    conforms("`merge --json`, schema 1", told)
 
 
 def test_plan(lab: Project) -> None:
@@ -253,7 +284,7 @@ def test_the_manifest(lab: Project) -> None:
 
 
 def test_the_document_is_read_whole() -> None:
-    assert len(SECTIONS) == 23
+    assert len(SECTIONS) == 28
     with pytest.raises(AssertionError, match="not documented"):
         conforms("Ledger line `end`", {"kind": "end", "time": 1, "more": 2})
     with pytest.raises(AssertionError, match="is no number"):

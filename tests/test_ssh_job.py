@@ -10,6 +10,7 @@ import pytest
 
 from tests.services.sshd import SSHHosts, ssh_hosts, sshd
 from tests.test_jobs import clip_lines, running, until
+from trackverse_cli.files import is_temporary
 
 if TYPE_CHECKING:
     from tests.project import Project
@@ -48,7 +49,8 @@ def test_a_host_lost_and_a_connection_dropped_cost_nothing(lab: Project, sshd: S
         out, _ = job.communicate(timeout=400)
         assert job.returncode == 0, out
     lab.run("verify", "--level", "decode").exits(0)
-    assert lab.half_written() == []
+    # A power cut leaves what it interrupted under a name that `clean` knows.
+    assert all(is_temporary(path.name) for path in lab.half_written())
     # A clip may be cut twice where a lost host had cut it and could not say so: it is counted.
     lines = clip_lines(lab)
     assert len(set(lines)) == 16

@@ -149,6 +149,8 @@ class TestExecutor(ExecutorContract):
 
     # It starts nothing until it is asked, and then stays until the rank has ended.
     test_cancel_ends_what_runs = None
+    test_another_process_polls_and_cancels = None
+    test_a_killed_rank_ends = None
 
 class TestDecoder(DecoderContract):
     def make_decoder(self, path):

@@ -235,9 +235,11 @@ class _Rows:
 
     def _row(self, clip: dict[str, Any], one: ClipFinding) -> dict[str, Any]:
         video_id, track_id = clip["video_id"], clip["track_id"]
-        verdict, place = one.verdict, None
-        if verdict.state is not State.COMPLETE:
-            place = self._shards.find(video_id, track_id)
+        verdict = one.verdict
+        place = self._shards.find(video_id, track_id)
+        is_sound = verdict.state is State.COMPLETE
+        if place is not None and is_sound and (self._layout.tracks / clip["clip_name"]).exists():
+            place = None  # a sound file comes first
         if place is not None:
             name = (video_id, track_id)
             verdict = judge_member(place, *name, self._recipe, self._ledger, self._level)

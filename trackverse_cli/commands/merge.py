@@ -45,9 +45,9 @@ def merge(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take clips, videos and known failures from other copies of the dataset.
+    """Take over what other copies of the dataset hold.
 
-    Each clip is held against the checksum that its own root recorded, or decoded where there is
+    Clips, videos and known failures. Each clip is held against the checksum that its own root recorded, or decoded where there is
     none; what is wrong is left out and named. What is sound here stays, what is damaged here is
     replaced. Files are shared with the other root where the file system can, else copied. It can
     be stopped and run again; let nothing else write meanwhile.

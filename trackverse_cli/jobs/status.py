@@ -171,7 +171,7 @@ class JobWatch:
             for rank in sorted(self.record.due)
         )
         self._keep_end(states)
-        self._tell_throttle()
+        self._tell_throttle(ranks)
         by_videos = self.record.stage == "download-videos"
         total = sum((tally.done for tally in self._follower.ranks.values()), Followed())
         return JobStatus(
@@ -184,8 +184,9 @@ class JobWatch:
             tuple(self._notes),
         )
 
-    def _tell_throttle(self) -> None:
-        if self.record.stage == "extract-tracks" or self.record.ended:
+    def _tell_throttle(self, ranks: tuple[RankStatus, ...]) -> None:
+        downloads = self.record.stage != "extract-tracks"
+        if not downloads or all(one.state == "done" for one in ranks):
             return
         for egress, seconds in cool_downs(self.config, self.clock):
             until = local_text(self.clock.time() + seconds)

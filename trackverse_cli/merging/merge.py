@@ -204,7 +204,9 @@ class _Merge:
 
     def _settle(self, sink: ClipSink, video_id: str, out: VideoOutcome) -> None:
         """Record what came of a video, once its clips are safe."""
-        sink.gather(out.finished)
+        gathered = sink.gather(out.finished)
+        if gathered.error is not None:
+            raise gathered.error
         if self._own.checked is not None:
             for stamp in out.stamps:
                 self._own.checked.add(stamp)

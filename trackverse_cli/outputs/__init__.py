@@ -12,8 +12,10 @@ index, an index without a tar says nothing, and what a killed run left is told b
 
 from __future__ import annotations
 
+from trackverse_cli.outputs.arrivals import Arrivals
 from trackverse_cli.outputs.check import check_member, member_url
 from trackverse_cli.outputs.index import Place, ShardIndex
+from trackverse_cli.outputs.judge import judge_listed, judge_member
 from trackverse_cli.outputs.leftovers import discard_leftovers
 from trackverse_cli.outputs.names import member_key, shards_folder
 from trackverse_cli.outputs.rewrite import drop_members
@@ -22,6 +24,7 @@ from trackverse_cli.outputs.sink import (
     ClipSink,
     FileSink,
     FinishedClip,
+    Gathered,
     ShardSink,
     choose_output,
 )
@@ -31,9 +34,11 @@ from trackverse_cli.outputs.writer import ShardWriter
 __all__ = [
     "SCHEMA_VERSION",
     "SHARDS_ABOVE_CLIPS",
+    "Arrivals",
     "ClipSink",
     "FileSink",
     "FinishedClip",
+    "Gathered",
     "Member",
     "Place",
     "ShardIndex",
@@ -43,6 +48,8 @@ __all__ = [
     "choose_output",
     "discard_leftovers",
     "drop_members",
+    "judge_listed",
+    "judge_member",
     "member_key",
     "member_url",
     "shards_folder",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trackverse_cli.errors import ItemError
 from trackverse_cli.outputs.check import check_member
-from trackverse_cli.worklist import COMPLETE, State, Verdict
+from trackverse_cli.worklist import CLIP_FAULTS, COMPLETE, State, Verdict
 
 if TYPE_CHECKING:
     from trackverse_cli.ledger import LedgerState
@@ -36,4 +36,19 @@ def judge_member(
         check_member(place, video_id, track_id, recipe, None, level)
     except ItemError as error:
         return Verdict(State.DAMAGED, error.reason, error.message)
+    return COMPLETE
+
+
+def judge_listed(
+    place: Place, video_id: str, track_id: str, recipe: str, ledger: LedgerState
+) -> Verdict:
+    """Judge one clip in a shard by the index and the ledger alone, as `Worklist.clip` does."""
+    failure = ledger.failures.get((video_id, track_id))
+    if failure is not None and failure.reason in CLIP_FAULTS:
+        return Verdict(State.DAMAGED, failure.reason, failure.message)
+    if not place.is_there:
+        return Verdict(State.DAMAGED, "clip-damaged", f"{place.shard} is cut short")
+    if place.recipe != recipe:
+        told = f"a clip in {place.shard} was cut with recipe {place.recipe}"
+        return Verdict(State.DAMAGED, "other-recipe", told)
     return COMPLETE

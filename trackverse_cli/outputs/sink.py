@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from trackverse_cli.files import checksum, publish, temporary_beside
+from trackverse_cli.outputs.index import Place
 from trackverse_cli.outputs.names import temporary_of
 
 if TYPE_CHECKING:
@@ -40,12 +41,27 @@ class FinishedClip:
         bytes: its size.
         checksum: of its bytes.
         temporary: where it still is, or None if it stands in its place.
+        place: where it stands in a shard, which may not be published yet; None for a file.
     """
 
     member: Member
     bytes: int
     checksum: str
     temporary: Path | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What a sink has taken of one pass.
+
+    Attributes:
+        clips: those that it took.
+        error: why not all of them; the others are gone, and have to be cut again.
+    """
+
+    clips: tuple[FinishedClip, ...]
+    error: OSError | None = None
 
 
 class ClipSink(Protocol):
@@ -57,7 +73,7 @@ class ClipSink(Protocol):
     def store(self, temporary: Path, member: Member) -> FinishedClip:
         """Take the finished file of one clip; called where it was encoded."""
 
-    def gather(self, clips: Sequence[FinishedClip]) -> None:
+    def gather(self, clips: Sequence[FinishedClip]) -> Gathered:
         """Take the stored clips of one pass over a video, in the order that they are to have."""
 
     def when_safe(self, work: Callable[[], None]) -> None:
@@ -96,8 +112,9 @@ class FileSink:
         publish(temporary, self._layout.clip(member.clip_name))
         return FinishedClip(member, size, digest)
 
-    def gather(self, clips: Sequence[FinishedClip]) -> None:
-        """Do nothing: they stand in their places."""
+    def gather(self, clips: Sequence[FinishedClip]) -> Gathered:
+        """Return them: they stand in their places."""
+        return Gathered(tuple(clips))
 
     def when_safe(self, work: Callable[[], None]) -> None:
         """Have `work` done by the next `settle`."""
@@ -150,20 +167,36 @@ class ShardSink:
         """Keep the file until its video is done."""
         return FinishedClip(member, temporary.stat().st_size, checksum(temporary), temporary)
 
-    def gather(self, clips: Sequence[FinishedClip]) -> None:
+    def gather(self, clips: Sequence[FinishedClip]) -> Gathered:
         """Append the clips to the shard; publish it where it is full.
 
-        Raises:
-            OSError: the disk refused; what was appended stays, and counts when it is published.
+        What was appended before the disk refused counts when the shard is published.
         """
+        taken: list[FinishedClip] = []
+        failed: OSError | None = None
         with self._lock:
             for clip in clips:
-                if clip.temporary is not None:
-                    if self._writer.is_full:
-                        self._roll()
-                    self._writer.add(clip.temporary, clip.member)
-                    with suppress(OSError):
-                        clip.temporary.unlink()
+                if clip.temporary is None:
+                    continue
+                try:
+                    if failed is None:
+                        taken.append(self._append(clip.temporary, clip))
+                except OSError as error:
+                    failed = error
+                with suppress(OSError):
+                    clip.temporary.unlink()
+        return Gathered(tuple(taken), failed)
+
+    def _append(self, temporary: Path, clip: FinishedClip) -> FinishedClip:
+        if self._writer.is_full:
+            self._roll()
+        row = self._writer.add(temporary, clip.member)
+        member = clip.member
+        place = Place(
+            self._writer.target, row.offset, row.size, member.frames, member.recipe,
+            row.checksum, True,
+        )  # fmt: skip
+        return replace(clip, temporary=None, place=place)
 
     def when_safe(self, work: Callable[[], None]) -> None:
         """Have `work` done by `settle` once all that was gathered so far is published."""

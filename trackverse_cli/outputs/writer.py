@@ -86,6 +86,11 @@ class ShardWriter:
         max_bytes, max_clips = self._limits
         return bool(self._rows) and (self._end >= max_bytes or len(self._rows) >= max_clips)
 
+    @property
+    def target(self) -> Path:
+        """Where the shard that is being written will stand."""
+        return self._folder / f"{shard_stem(*self._who, self._number)}{TAR}"
+
     def add(self, clip: Path, member: Member) -> Row:
         """Append one clip from a file; it counts only after `roll`.
 
@@ -175,7 +180,7 @@ class ShardWriter:
             with suppress(OSError):
                 index.unlink()
             raise
-        target = self._folder / f"{stem}{TAR}"
+        target = self.target
         publish(self._path, target)
         os.close(self._fd)
         self._fd, self._rows, self._replaces = None, [], ()
