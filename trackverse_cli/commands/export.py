@@ -30,8 +30,9 @@ def export(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a table of the clips: ids, label, state, path or place in a shard, frames, times.
+    """Write a Parquet table of the clips, for training code.
 
+    Ids, label, state, path or place in a shard, frames, times.
     pandas, DuckDB and polars read it. A row for each selected clip, also those that are not there,
     with the reason; --complete-only leaves these out. Paths are relative to the dataset folder.
     """
