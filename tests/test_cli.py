@@ -94,7 +94,9 @@ def imported(tree: ast.AST, *, at_import: bool = False) -> set[str]:
 
 
 CORE = dict(modules(PACKAGE))
-FOR_TORCH = "trackverse_cli.dataset"  # whoever imports it has torch already; nothing else of ours does
+FOR_TORCH = (
+    "trackverse_cli.dataset"  # whoever imports it has torch already; nothing else of ours does
+)
 
 
 def test_the_core_is_looked_at_as_a_whole() -> None:

@@ -12,11 +12,13 @@ from trackverse_cli.errors import ItemError
 from trackverse_cli.files import checksum
 from trackverse_cli.ledger import ClipRecord
 from trackverse_cli.listed import ListedWorklist
-from trackverse_cli.probe import Level, check_clip, check_video
+from trackverse_cli.outputs import Place, ShardIndex, check_member
+from trackverse_cli.probe import ClipFacts, Level, check_clip, check_video
 from trackverse_cli.worklist import COMPLETE, State, Verdict, not_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -111,7 +113,7 @@ class Auditor:
         self._checked = checked
         self._needs_frames = needs_frames
         self._layout = layout
-        self._work = ListedWorklist(layout, ledger, recipe, retry)
+        self._work = ListedWorklist(layout, ledger, recipe, retry, ShardIndex.load(layout))
 
     def look(self, rows: NDArray[np.int64], workers: int) -> Iterator[ClipFinding | VideoFinding]:
         """Yield what was found of each clip, and after a video's clips of the video.
@@ -164,19 +166,38 @@ class Auditor:
             # What a closer look found stands until as close a look says otherwise.
             return ClipFinding(clip, verdict), None
         path = self._layout.tracks / clip.clip_name
-        stamp = Stamp.of(path, " ".join(name)) if self._checked is not None else None
+        place = None if path.exists() else self._work.place(*name)
+        stamp = (
+            Stamp.of(path if place is None else place.shard, " ".join(name))
+            if self._checked is not None
+            else None
+        )
         is_known = stamp is not None and self._checked is not None and self._checked.holds(stamp)
         if is_known and verdict is COMPLETE and (frames or not self._needs_frames):
             return ClipFinding(clip, COMPLETE, frames), None
         try:
-            facts = check_clip(path, *name, self._work.recipe, record, level)
+            facts = self._facts(path, place, name, record, level)
         except ItemError as error:
             return self._damaged(clip, error, record), None
         healed = None
         if verdict is not COMPLETE:
-            digest = record.checksum if record is not None else checksum(path)
+            digest = record.checksum if record is not None else ""
+            digest = digest or (checksum(path) if place is None else place.checksum)
             healed = ClipRecord(self._work.recipe, facts.frames, facts.bytes, digest)
         return ClipFinding(clip, COMPLETE, facts.frames, healed=healed), stamp
+
+    def _facts(
+        self,
+        path: Path,
+        place: Place | None,
+        name: tuple[str, str],
+        record: ClipRecord | None,
+        level: Level,
+    ) -> ClipFacts:
+        """Check a clip in its file, or in its shard; raises ItemError."""
+        if place is not None:
+            return check_member(place, *name, self._work.recipe, record, level)
+        return check_clip(path, *name, self._work.recipe, record, level)
 
     def _damaged(self, clip: Clip, error: ItemError, record: ClipRecord | None) -> ClipFinding:
         known = self._work.ledger.failures.get((clip.video_id, clip.track_id))

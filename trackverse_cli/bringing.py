@@ -158,7 +158,7 @@ class FromHost:
         means, video_id = self._means, video.video_id
         needed = max(float(track.frame_ts.max()) for track in due)
         spans = spans_of(due) if means.spans else ()
-        means.budget.ask()
+        means.budget.ask(let_go=self._run.sink.flush)
         try:
             turn = self._turn()
             downloader = means.downloader_of(turn.proxy)

@@ -148,11 +148,12 @@ class Budget:
         share = 1 if self._largest else 8
         return min(guess, self._limits.budget_bytes // share)
 
-    def ask(self, video_bytes: int | None = None) -> None:
+    def ask(self, video_bytes: int | None = None, let_go: Callable[[], None] | None = None) -> None:
         """Wait until there is room for a video, and announce it.
 
         Args:
             video_bytes: its size where it is known.
+            let_go: called while there is no room, to free what only waits to be let go.
 
         Raises:
             StorageFullError: nothing was freed for as long as there is to wait.
@@ -169,6 +170,8 @@ class Budget:
             if problem is None:
                 return
             self._announce(0)
+            if let_go is not None:
+                let_go()
             now = self._clock.monotonic()
             if least is None or used - others < least:
                 least, since = used - others, now

@@ -120,6 +120,13 @@ class Catalog:
         """(v,) estimated seconds of work, by row."""
         return self._indexes[0].costs if self._choice is None else self._choice.costs
 
+    @property
+    def tracks(self) -> int:
+        """How many clips are selected."""
+        if self._choice is None:
+            return int(self._indexes[0].track_counts.sum())
+        return sum(int(mask.sum()) for mask in self._choice.masks)
+
     @cached_property
     def refused(self) -> list[RefusedLine]:
         """The lines of all indexes that gave no track, rank 0's; a selection leaves them out."""

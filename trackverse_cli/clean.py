@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from trackverse_cli.clock import Clock, SystemClock
 from trackverse_cli.files import is_temporary
 from trackverse_cli.leases.attempts import is_dead_here, read_info
 from trackverse_cli.ledger import Compaction, compact, run_files
+from trackverse_cli.outputs.names import shards_folder
 from trackverse_cli.walk import files_below, files_in
 
 if TYPE_CHECKING:
@@ -136,9 +138,20 @@ def clean(
     sweeper.partial(partial_days * DAY_SECONDS, BUSY_SECONDS if busy else 0.0)
     sweeper.temporary()
     sweeper.state()
+    if not (busy or dry_run):
+        _drop_superseded(layout)
     done.ledger = compact(layout, dry_run=dry_run, clock=clock)
     done.refused += [(layout.relative(path), reason) for path, reason in done.ledger.refused]
     return done
+
+
+def _drop_superseded(layout: Layout) -> None:
+    """Write shards anew that hold clips which a newer shard holds as well."""
+    from trackverse_cli.outputs import ShardIndex, drop_members
+
+    run = secrets.token_hex(6)
+    for number, (shard, keys) in enumerate(ShardIndex.load(layout).superseded().items()):
+        drop_members(shard, keys, "clean", run, number)
 
 
 @dataclass(slots=True)
@@ -160,7 +173,7 @@ class _Sweeper:
         layout = self.layout
         tops = (
             layout.metadata, layout.root / "index", layout.videos, layout.tracks, layout.ledger,
-            layout.state, layout.logs,
+            layout.state, layout.logs, shards_folder(layout),
         )  # fmt: skip
         # Not below the root itself: what else lies there is the user's.
         for fd, name, facts in files_in(Path(os.path.realpath(layout.root)), is_temporary):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trackverse_cli.encode import ClipOrigin, ClipWriter
 from trackverse_cli.errors import ItemError, StoppedError
-from trackverse_cli.files import checksum, publish, temporary_beside
+from trackverse_cli.outputs.table import Member
 from trackverse_cli.strands import Strand
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from trackverse_cli.boxes import CropPlan
     from trackverse_cli.interfaces import DecoderPlugin, VideoInfo
-    from trackverse_cli.layout import Layout
     from trackverse_cli.metadata import Track
+    from trackverse_cli.outputs import ClipSink, FinishedClip
     from trackverse_cli.settings import EncodeSettings
 
 TIE_SECONDS = 1e-6
@@ -51,12 +51,13 @@ class CutSettings:
 
 @dataclass(frozen=True, slots=True)
 class ClipDone:
-    """A clip that stands in its place, with what the ledger keeps of it."""
+    """A clip that its sink has taken, with what the ledger keeps of it."""
 
     track_id: str
     frames: int
     bytes: int
     checksum: str
+    finished: FinishedClip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +85,13 @@ class Workshop:
     """What all clips share: where they go, how they are cut, who works on them.
 
     Attributes:
-        layout: the dataset folder.
+        sink: where finished clips go.
         settings: how clips are cut.
         pool: the threads that crop and encode.
         stop: set by a signal; nothing is encoded after it.
     """
 
-    layout: Layout
+    sink: ClipSink
     settings: CutSettings
     pool: Executor
     stop: threading.Event
@@ -121,7 +122,6 @@ class ClipInProgress:
         self._hw_encoder = hw_encoder
         self._strand = Strand(shop.pool)
         self._writer: ClipWriter | None = None
-        self._target: Path | None = None
         self._temporary: Path | None = None
 
     def add(
@@ -163,11 +163,8 @@ class ClipInProgress:
             self._fail(error)
 
     def _open(self) -> ClipWriter:
-        layout, settings, name = self._shop.layout, self._shop.settings, self.track.clip_name
-        layout.clip(name).parent.mkdir(parents=True, exist_ok=True)
-        # Checked again now that the folders are there, since one of them may be a planted link.
-        self._target = layout.clip(name)
-        self._temporary = temporary_beside(self._target)
+        settings = self._shop.settings
+        self._temporary = self._shop.sink.temporary(self.track.clip_name)
         origin = ClipOrigin(
             self.track.track_id,
             self.track.video_id,
@@ -185,15 +182,20 @@ class ClipInProgress:
         return self._writer
 
     def _published(self) -> ClipDone:
-        if self._writer is None or self._temporary is None or self._target is None:
+        if self._writer is None or self._temporary is None:
             raise ItemError(
                 "empty-span",
                 f"the video has no frame between {self.span.start:.3f} and {self.span.stop:.3f} s",
             )
         self._writer.finish()
-        size, digest = self._temporary.stat().st_size, checksum(self._temporary)
-        publish(self._temporary, self._target)
-        return ClipDone(self.track.track_id, self._writer.frames, size, digest)
+        track, frames = self.track, self._writer.frames
+        ids, names = track.label_ids, track.label_names
+        member = Member(
+            track.video_id, track.track_id, track.clip_name, ids[0] if ids else None,
+            names[0] if names else "", frames, self._shop.settings.recipe,
+        )  # fmt: skip
+        done = self._shop.sink.store(self._temporary, member)
+        return ClipDone(track.track_id, frames, done.bytes, done.checksum, done)
 
     def _fail(self, error: Exception) -> None:
         if self.result.done():

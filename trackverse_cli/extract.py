@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -20,6 +20,7 @@ from trackverse_cli.errors import (
 )
 from trackverse_cli.geometry import plan_tracks
 from trackverse_cli.interfaces import close_decoder
+from trackverse_cli.outputs import FileSink
 from trackverse_cli.strands import Window
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from trackverse_cli.interfaces import Decoder, Frame
     from trackverse_cli.layout import Layout
     from trackverse_cli.metadata import Track
+    from trackverse_cli.outputs import ClipSink
 
 FRAMES_HELD = 8
 """Source frames of one video that may wait for their crops."""
@@ -74,13 +76,19 @@ class Cutter:
         settings: how they are cut.
         workers: threads that crop and encode; decoding runs in the caller's thread.
         stop: set by a signal; what is unfinished is then discarded.
+        sink: where clips go; files below `layout` if None.
     """
 
     def __init__(
-        self, layout: Layout, settings: CutSettings, workers: int, stop: threading.Event
+        self,
+        layout: Layout,
+        settings: CutSettings,
+        workers: int,
+        stop: threading.Event,
+        sink: ClipSink | None = None,
     ) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="encode")
-        self._shop = Workshop(layout, settings, self._pool, stop)
+        self._shop = Workshop(sink or FileSink(layout), settings, self._pool, stop)
 
     def __enter__(self) -> Self:
         return self
@@ -241,7 +249,23 @@ class _Pass:
                     self._failed.append((clip.track.track_id, *told))
             except StoppedError as error:
                 serious = error
+        done, refusal = self._gather(done)
+        serious = refusal or serious
         outcome = CutOutcome(tuple(done), tuple(self._failed))
         if serious is not None:
             raise PartlyCutError(outcome, serious) from serious
         return outcome
+
+    def _gather(self, done: list[ClipDone]) -> tuple[list[ClipDone], Exception | None]:
+        """Hand the clips to the sink, in the order in which they begin; return what it took."""
+        gathered = self._shop.sink.gather([clip.finished for clip in done])
+        taken = {clip.member.track_id: clip for clip in gathered.clips}
+        kept = [replace(c, finished=taken[c.track_id]) for c in done if c.track_id in taken]
+        if gathered.error is None:
+            return kept, None
+        lost = [clip for clip in done if clip.track_id not in taken]
+        told = of_file_error(gathered.error, lost[0].finished.member.clip_name)
+        if isinstance(told, TryLaterError):
+            return kept, told
+        self._failed += [(clip.track_id, *told) for clip in lost]
+        return kept, None

@@ -8,6 +8,7 @@ from loguru import logger
 
 from trackverse_cli.errors import ItemError
 from trackverse_cli.extract import CutOutcome, PartlyCutError
+from trackverse_cli.outputs import Arrivals, ShardIndex, check_member
 from trackverse_cli.probe import Level, check_clip
 from trackverse_cli.reasons import UNRECOVERABLE
 from trackverse_cli.summary import RankSummary
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from trackverse_cli.fence import Fence
     from trackverse_cli.ledger import Ledger, LedgerState
     from trackverse_cli.metadata import Track
+    from trackverse_cli.outputs import ClipSink
 
 
 class RankRun:
@@ -34,6 +36,7 @@ class RankRun:
         ledger: this run's own record.
         fence: keeps other runs off what this one is at.
         room: waits for room when the storage is full.
+        sink: where clips go.
 
     Attributes:
         summary: what it did so far.
@@ -45,7 +48,9 @@ class RankRun:
         absent: videos that were not on disk but may still come, likewise.
     """
 
-    def __init__(self, worklist: Worklist, ledger: Ledger, fence: Fence, room: Room) -> None:
+    def __init__(
+        self, worklist: Worklist, ledger: Ledger, fence: Fence, room: Room, sink: ClipSink
+    ) -> None:
         self.summary = RankSummary()
         self.put_off: list[tuple[Video, list[Track]]] = []
         self.absent: list[tuple[Video, list[Track]]] = []
@@ -53,7 +58,9 @@ class RankRun:
         self.worklist = worklist
         self.ledger = ledger
         self.fence = fence
+        self.sink = sink
         self._room = room
+        self._arrivals = _arrivals_of(worklist)
 
     def due_tracks(self, video: Video) -> list[Track]:
         """Return the selected tracks that have to be cut; count and record the others."""
@@ -78,7 +85,13 @@ class RankRun:
     def refresh(self, ledger: LedgerState) -> None:
         """Look at the disk anew, and at what runs recorded of the videos that are left."""
         old = self.worklist
-        self.worklist = Worklist(self.layout, ledger, old.recipe, old.retry)
+        shards = old.shards
+        if shards is not None:
+            shards = ShardIndex.load(
+                self.layout, {v.video_id for v, _ in self.put_off + self.absent}
+            )
+        self.worklist = Worklist(self.layout, ledger, old.recipe, old.retry, shards)
+        self._arrivals = _arrivals_of(self.worklist)
 
     def is_here(self, video_id: str) -> bool:
         """Say whether a video was on disk at the last `refresh`."""
@@ -124,6 +137,8 @@ class RankRun:
     def _has_come(self, track: Track) -> bool:
         """Say whether a clip is there that was not when this run looked."""
         path = self.layout.clip(track.clip_name)
+        if self._arrivals is not None and self._arrivals.holds(track.video_id):
+            return True
         return not self.worklist.listed(path) and path.exists()
 
     def end(self, video: Video) -> None:
@@ -141,6 +156,15 @@ class RankRun:
         """
         try:
             outcome = self._cut(cutter, video, due, path)
+        except BaseException:
+            self.sink.when_safe(lambda: self.end(video))
+            raise
+        self.sink.when_safe(lambda: self._after(video, outcome, path, remove))
+        self.sink.settle()
+
+    def _after(self, video: Video, outcome: CutOutcome, path: Path, remove: bool) -> None:
+        """Let go of a video all of whose clips are safe by now."""
+        try:
             retryable = [reason for _, reason, _ in outcome.failed if reason not in UNRECOVERABLE]
             if remove and not retryable:
                 self._evict(video, outcome, path)
@@ -156,16 +180,21 @@ class RankRun:
             try:
                 outcome = cutter.cut(path, video.tracks, lambda t: t.track_id in wanted, size)
             except PartlyCutError as error:
-                self._record(video.video_id, error.outcome, source_bytes)
+                self._record_later(video.video_id, error.outcome, source_bytes)
                 finished.extend(error.outcome.done)
                 wanted.difference_update(clip.track_id for clip in error.outcome.done)
                 raise error.cause from error
-            self._record(video.video_id, outcome, source_bytes)
+            self._record_later(video.video_id, outcome, source_bytes)
             return outcome
 
         finished: list[ClipDone] = []
         outcome = self._room.patient(attempt)
         return CutOutcome((*finished, *outcome.done), outcome.failed)
+
+    def _record_later(self, video_id: str, outcome: CutOutcome, source_bytes: int) -> None:
+        """Record an outcome once its clips are safe: for files that is at once."""
+        self.sink.when_safe(lambda: self._record(video_id, outcome, source_bytes))
+        self.sink.settle()
 
     def _record(self, video_id: str, outcome: CutOutcome, source_bytes: int) -> None:
         recipe = self.worklist.recipe
@@ -185,9 +214,11 @@ class RankRun:
         names = {track.track_id: track.clip_name for track in video.tracks}
         try:
             for clip in outcome.done:
-                place = self.layout.clip(names[clip.track_id])
-                recipe = self.worklist.recipe
-                check_clip(place, video.video_id, clip.track_id, recipe, None, Level.PROBE)
+                check = (video.video_id, clip.track_id, self.worklist.recipe, None, Level.PROBE)
+                if clip.finished.place is not None:
+                    check_member(clip.finished.place, *check)
+                else:
+                    check_clip(self.layout.clip(names[clip.track_id]), *check)
         except ItemError as error:
             logger.warning("video {} stays: {}", video.video_id, error.message)
             return
@@ -201,3 +232,8 @@ class RankRun:
                 other.unlink(missing_ok=True)
         self.ledger.video(video.video_id, "evicted", bytes=size)
         self.summary.video("removed")
+
+
+def _arrivals_of(worklist: Worklist) -> Arrivals | None:
+    shards = worklist.shards
+    return Arrivals(worklist.layout, shards) if shards is not None else None

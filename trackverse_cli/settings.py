@@ -92,12 +92,19 @@ class DownloadSettings(Section):
 
 
 class ExtractSettings(Section):
-    """How clips are cut."""
+    """How clips are cut, and where they go."""
 
     decoder: str = Field("pyav", description="The decoder plugin; `trackverse plugins` lists them.")
     workers: int = Field(0, ge=0, le=1024, description="Threads of a rank; 0: one for each core.")
     max_clip_seconds: float = Field(
         180.0, gt=0, description="A longer track is cut here, as the original does."
+    )
+    output: Literal["auto", "files", "webdataset"] = Field(
+        "auto",
+        description="Clips as files, or in tar shards (webdataset); auto: shards above 500,000.",
+    )
+    shard_bytes: ByteSize = Field(
+        ByteSize(512 << 20), gt=0, description="A shard of this size is full, such as 512MiB."
     )
 
 

@@ -24,9 +24,20 @@ from trackverse_cli.errors import UsageError
 from trackverse_cli.extract import Cutter
 from trackverse_cli.fence import Fence, work_key
 from trackverse_cli.files import require_writable
+from trackverse_cli.leases import Watch
 from trackverse_cli.ledger import Ledger, read_ledger
 from trackverse_cli.machine import usable_cores
 from trackverse_cli.markers import set_marker
+from trackverse_cli.outputs import (
+    ClipSink,
+    FileSink,
+    ShardIndex,
+    ShardSink,
+    ShardWriter,
+    choose_output,
+    discard_leftovers,
+    shards_folder,
+)
 from trackverse_cli.pacing import open_rotation
 from trackverse_cli.plan import Order, rank_order, videos_in_order
 from trackverse_cli.progress import progress
@@ -102,6 +113,7 @@ def run_stage(
         ids = {catalog.video_ids[row] for row in rows.tolist()}
         retry = frozenset(settings.download.retry)
         worklist = Worklist(layout, read_ledger(layout, ids.__contains__), recipe, retry)
+        worklist.shards = ShardIndex.load(layout, ids)
         with (
             Ledger(
                 layout, shard.stage, shard.rank, shard.world_size, catalog.name, clock,
@@ -109,7 +121,8 @@ def run_stage(
             ) as ledger,
             progress(shard.stage, len(rows), "videos", clock) as advance,
         ):  # fmt: skip
-            run = RankRun(worklist, ledger, fence, room)
+            sink = _sink(config, shard, catalog, fence.run)
+            run = RankRun(worklist, ledger, fence, room, sink)
             videos = chain(
                 _counted(_limited(catalog, rows, run, shard.limit, order), advance),
                 second_looks(run, patience),
@@ -172,6 +185,20 @@ def _download(
             host.bring(video, due)
 
 
+def _sink(config: Config, shard: Shard, catalog: Catalog, run: str) -> ClipSink:
+    """Return where the clips of this run go."""
+    layout, extract = config.layout, config.settings.extract
+    output = choose_output(extract.output, catalog.tracks, layout.root)
+    if shard.stage == "download-videos" or output == "files":
+        return FileSink(layout)
+    discard_leftovers(layout, Watch(layout.runs).is_gone)
+    folder = shards_folder(layout)
+    writer = ShardWriter(
+        folder, shard.stage, shard.rank, shard.world_size, run, max_bytes=extract.shard_bytes
+    )
+    return ShardSink(writer, folder, run)
+
+
 def _layout(config: Config, stage: Stage) -> Layout:
     """Return the dataset folder, with this machine's own disk for videos where that is set."""
     scratch = config.settings.pipeline.scratch
@@ -230,7 +257,7 @@ def _cut_all(
     workers = settings.extract.workers or usable_cores()
     pending: set[Future[None]] = set()
     with (
-        Cutter(run.layout, _cut_settings(config), workers, stop) as cutter,
+        Cutter(run.layout, _cut_settings(config), workers, stop, run.sink) as cutter,
         ThreadPoolExecutor(workers, thread_name_prefix="video") as pool,
     ):
         try:
@@ -248,6 +275,9 @@ def _cut_all(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+        finally:
+            # What is whole counts, however the run ends.
+            run.sink.flush()
 
 
 def _settled(pending: set[Future[None]], limit: int) -> set[Future[None]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from trackverse_cli.layout import Layout
     from trackverse_cli.ledger import LedgerState, TrackEntry
+    from trackverse_cli.outputs import Place, ShardIndex
 
 CLIP_FAULTS = ("clip-damaged", "other-recipe")
 """Reasons that a check of a clip gives, not the attempt to cut one."""
@@ -66,12 +67,14 @@ class Worklist:
         ledger: what all runs recorded.
         recipe: how clips are to be cut.
         retry: reasons that are tried again though they would not be.
+        shards: what the tar shards hold, None where there are none.
     """
 
     layout: Layout
     ledger: LedgerState
     recipe: str
     retry: frozenset[str] = frozenset()
+    shards: ShardIndex | None = None
     _listings: dict[Path, frozenset[str]] = field(default_factory=dict)
     _videos: dict[str, Path] | None = None
 
@@ -113,7 +116,19 @@ class Worklist:
             return COMPLETE
         return self._absent(video_id, track_id)
 
+    def place(self, video_id: str, track_id: str) -> Place | None:
+        """Return where a clip stands in a shard, or None."""
+        return None if self.shards is None else self.shards.find(video_id, track_id)
+
     def _absent(self, video_id: str, track_id: str) -> Verdict:
+        place = self.place(video_id, track_id)
+        if place is None:
+            return self._nowhere(video_id, track_id)
+        from trackverse_cli.outputs.judge import judge_listed
+
+        return judge_listed(place, video_id, track_id, self.recipe, self.ledger)
+
+    def _nowhere(self, video_id: str, track_id: str) -> Verdict:
         failure = self.ledger.failures.get((video_id, track_id))
         source = self.video(video_id)
         if failure is not None and self._counts(failure, source):
@@ -154,6 +169,8 @@ class Worklist:
         record = self.ledger.clips.get((video_id, track_id))
         if record is None:
             return True
+        if not self.listed(self.layout.clip(clip_name)):
+            return False  # in a shard, whose length has been looked at
         try:
             return self.layout.clip(clip_name).stat().st_size != record.bytes
         except OSError:
@@ -165,8 +182,13 @@ class Worklist:
         from trackverse_cli.probe import Level, check_clip
 
         path = self.layout.clip(clip_name)
-        if (video_id, track_id) in self.ledger.clips or not self.listed(path):
+        if (video_id, track_id) in self.ledger.clips:
             return None
+        if not self.listed(path):
+            place = self.place(video_id, track_id)
+            if place is None:
+                return None
+            return ClipRecord(place.recipe, place.frames, place.size, place.checksum)
         try:
             facts = check_clip(path, video_id, track_id, self.recipe, None, Level.PROBE)
         except ItemError:

@@ -32,9 +32,9 @@ def export(
 ) -> None:
     """Write a Parquet table of the clips, for training code.
 
-    Ids, label, state, path or place in a shard, frames, times.
-    pandas, DuckDB and polars read it. A row for each selected clip, also those that are not there,
-    with the reason; --complete-only leaves these out. Paths are relative to the dataset folder.
+    Ids, label, state, path or place in a shard, frames, times: pandas, DuckDB and polars read it.
+    A row for each selected clip, also those that are not there, with the reason; --complete-only
+    leaves these out. Paths are relative to the dataset folder.
     """
     config = ctx.obj.config(extract__workers=workers)
     from trackverse_cli.audit import parse_level

@@ -47,10 +47,11 @@ def merge(
 ) -> None:
     """Take over what other copies of the dataset hold.
 
-    Clips, videos and known failures. Each clip is held against the checksum that its own root recorded, or decoded where there is
-    none; what is wrong is left out and named. What is sound here stays, what is damaged here is
-    replaced. Files are shared with the other root where the file system can, else copied. It can
-    be stopped and run again; let nothing else write meanwhile.
+    Clips, videos and known failures. Each clip is held against the checksum that its own root
+    recorded, or decoded where there is none; what is wrong is left out and named. What is sound
+    here stays, what is damaged here is replaced. Files are shared with the other root where the
+    file system can, else copied. It can be stopped and run again; let nothing else write
+    meanwhile.
     """
     config = ctx.obj.config(extract__workers=workers)
     from trackverse_cli.errors import UsageError

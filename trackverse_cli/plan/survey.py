@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from trackverse_cli.listed import ListedWorklist
+from trackverse_cli.outputs import ShardIndex
 from trackverse_cli.plan.order import class_codes
 from trackverse_cli.plan.spans import LATEST_SECONDS, covered_seconds
 from trackverse_cli.ranges import UnfitFileError, covers, read_held
@@ -111,7 +112,7 @@ def take_survey(
     Raises:
         IndexUnusableError: the index is damaged.
     """
-    work = ListedWorklist(layout, ledger, recipe, retry)
+    work = ListedWorklist(layout, ledger, recipe, retry, ShardIndex.load(layout))
     return _Surveyor(catalog, work, max_clip_seconds).survey()
 
 
