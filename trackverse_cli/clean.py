@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from trackverse_cli.clock import Clock, SystemClock
 from trackverse_cli.files import is_temporary
+from trackverse_cli.leases import read_attempts
 from trackverse_cli.leases.attempts import is_dead_here, read_info
 from trackverse_cli.ledger import Compaction, compact, run_files
 from trackverse_cli.outputs.names import shards_folder
@@ -138,7 +139,7 @@ def clean(
     sweeper.partial(partial_days * DAY_SECONDS, BUSY_SECONDS if busy else 0.0)
     sweeper.temporary()
     sweeper.state()
-    if not (busy or dry_run):
+    if not dry_run and not list(read_attempts(layout.runs)):
         _drop_superseded(layout)
     done.ledger = compact(layout, dry_run=dry_run, clock=clock)
     done.refused += [(layout.relative(path), reason) for path, reason in done.ledger.refused]
