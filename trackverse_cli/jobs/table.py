@@ -42,13 +42,15 @@ def job_table(status: JobStatus, ranks_shown: int | None = RANKS_SHOWN) -> Rende
     table.add_column("rank", justify="right")
     table.add_column("state")
     table.add_column("where", overflow="fold", max_width=18)
-    table.add_column("videos", justify="right", no_wrap=True)
+    downloads = status.record.stage != "extract-tracks"
+    if downloads:
+        table.add_column("videos", justify="right", no_wrap=True)
     if status.unit == "clips":
         table.add_column("clips", justify="right", no_wrap=True)
     table.add_column("an hour", justify="right", no_wrap=True)
     table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
     for one in sorted(shown, key=lambda one: (STATES.index(one.state), one.rank)):
-        table.add_row(*_row(one, status.unit))
+        table.add_row(*_row(one, status.unit, downloads))
     parts: list[RenderableType] = [_head(status), table]
     if folded:
         states = Counter(one.state for one in folded)
@@ -65,14 +67,15 @@ def _urgency(one: RankStatus) -> tuple[int, float, int]:
     return STATES.index(one.state), share, one.rank
 
 
-def _row(one: RankStatus, unit: str) -> Sequence[RenderableType]:
+def _row(one: RankStatus, unit: str, downloads: bool) -> Sequence[RenderableType]:
     rate = one.videos_per_hour if unit == "videos" else one.clips_per_hour
     row: list[RenderableType] = [
         str(one.rank),
         Text(one.state, style=_COLOURS[one.state]),
         Text(one.place),
-        f"{one.videos:,}/{one.videos_due:,}",
     ]
+    if downloads:
+        row.append(f"{one.videos:,}/{one.videos_due:,}")
     if unit == "clips":
         row.append(f"{one.clips:,}/{one.clips_due:,}")
     return [*row, f"{rate:,.0f}" if rate else "", Text(one.note)]
