@@ -11,6 +11,7 @@ import pytest
 
 from tests.services.media import write_fragmented
 from tests.services.web import HostileServer
+from tests.test_jobs import running
 from tests.test_ledger import Hands
 from trackverse_cli.clock import SystemClock
 from trackverse_cli.config import load_config
@@ -128,6 +129,24 @@ def test_a_host_that_says_how_long_is_obeyed(lab: Project, server: HostileServer
         name, content_of(lab, server, IDS[2]), "429", times=1, headers={"Retry-After": "2"}
     )
     lab.spawn("download-videos").exits(0).says("6 downloaded")
+
+
+def test_two_jobs_ask_for_each_video_once(lab: Project, server: HostileServer) -> None:
+    for video_id in IDS:
+        content = content_of(lab, server, video_id)
+        pause, chunk = 0.05, max(1, len(content) // 10)
+        server.serve(f"{video_id}.mp4", content, "drip", chunk_bytes=chunk, pause_seconds=pause)
+    with (
+        running(lab, "download-videos") as one,
+        running(lab, "download-videos", "--rank", "0", "--world-size", "2") as two,
+        running(lab, "download-videos", "--rank", "1", "--world-size", "2") as three,
+    ):
+        codes = [job.wait(120) for job in (one, two, three)]
+    assert set(codes) <= {0, 1}
+    came = [x["video_id"] for x in lab.ledger() if x.get("state") == "present"]
+    assert sorted(came) == IDS
+    # The page, which is the file itself here, and the file.
+    assert {server.count(f"{video_id}.mp4") for video_id in IDS} == {2}
 
 
 # Without a server: what a rank makes of the downloader's answers.
