@@ -1,0 +1,5 @@
+"""`python -m benchmarks.fleet`."""
+
+from benchmarks.fleet.report import main
+
+main()
