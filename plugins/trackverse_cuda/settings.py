@@ -13,7 +13,7 @@ class CudaSettings(BaseModel):
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$",
-        description="auto: a card by rank; cuda: the first; cuda:N: the Nth visible one; "
+        description="Auto: a card by rank; cuda:N: the Nth visible one; "
         "cpu: the same code without a card.",
     )
     rank: int | None = Field(
