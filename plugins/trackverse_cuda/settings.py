@@ -19,15 +19,13 @@ class CudaSettings(BaseModel):
     rank: int | None = Field(
         None,
         ge=0,
-        description="What `auto` chooses the card by, modulo their number; unset: SLURM_LOCALID, "
-        "LOCAL_RANK, or else the process id.",
+        description="Chooses the card of `auto`, modulo their number; unset: by the launcher.",
     )
     sessions: int = Field(
         0,
         ge=0,
         le=256,
-        description="Videos of one process on the card at once, further ones are decoded on the "
-        "CPU; 0: no bound.",
+        description="Videos of a process on the card at once; the CPU takes others; 0: no bound.",
     )
     fall_back: bool = Field(
         True, description="Decode on the CPU what the card cannot; false: stop with exit code 3."
