@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 import webdataset
 
+from tests.referee import frames_in_span, frames_of
+from tests.test_real_footage import CLIPS, shipped_clip, wandering_tracks
 from trackverse_cli.outputs import ShardIndex, shards_folder
+from trackverse_cli.outputs.check import read_member
 
 if TYPE_CHECKING:
     from tests.project import Project
@@ -80,3 +84,39 @@ def test_clean_keeps_each_clip_in_one_shard(project: Project) -> None:
     assert len(after.shards) == 1
     project.run("verify", "--level", "checksum").exits(0)
     assert project.run("plan", "--json").exits(0).json["clips"]["complete"] == 2
+
+
+def test_real_footage_in_shards_killed_twice(project: Project) -> None:
+    """As files it is compared with FFmpeg's own cut elsewhere; here shards hold the same clips."""
+    sources = {video_id: shipped_clip(name) for video_id, name in CLIPS.items()}
+    for video_id, path in sources.items():
+        project.lines += wandering_tracks(video_id, path, 4)
+        target = project.layout.video_target(video_id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    project.fetch()
+    project.env |= SHARDS | {"TRACKVERSE_EXTRACT__SHARD_BYTES": "100KB"}
+    command, env = project.command("extract-tracks", "--workers", "1")
+    for _ in range(2):
+        before = len(samples(project))
+        process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 60
+        while process.poll() is None and len(samples(project)) <= before:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    project.spawn("extract-tracks").exits(0)
+    project.run("verify", "--level", "decode").exits(0)
+    names = [line["track_id"] for line in project.lines if isinstance(line, dict)]
+    assert sorted(samples(project)) == sorted(names)
+    shards = ShardIndex.load(project.layout)
+    for line in project.lines:
+        assert isinstance(line, dict)
+        place = shards.find(line["yid"], line["track_id"])
+        assert place is not None
+        clip = project.folder / "clip.mp4"
+        clip.write_bytes(b"".join(read_member(place)))
+        source = sources[line["yid"]]
+        expected = frames_in_span(source, min(line["frame_ts"]), max(line["frame_ts"]))
+        assert len(frames_of(clip)) == len(expected)
