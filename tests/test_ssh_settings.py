@@ -21,6 +21,7 @@ from trackverse_cli.plugins import choose_executor
 from trackverse_cli.testing import ODD_WORDS
 from trackverse_ssh.executor import SSHExecutor
 from trackverse_ssh.line import Door, Line
+from trackverse_ssh.places import SHARE_VARIABLE as SHARE
 from trackverse_ssh.places import Place, moved
 from trackverse_ssh.protocol import UnreachableError
 from trackverse_ssh.remote.parcels import listing, newer, pack, target_of, unpack
@@ -269,3 +270,14 @@ def test_the_top_folder_may_be_a_link_and_none_below_it(tmp_path: Path) -> None:
     for name in ("", "/etc/passwd", "tracks_mp4//b", "tracks_mp4/../b", "tracks_mp4/a\0"):
         with pytest.raises(ValueError, match="leads out of its folder"):
             target_of(root, name)
+
+
+def test_hosts_apart_divide_the_pace_unless_told_otherwise(tmp_path: Path) -> None:
+    asked = SSHSettings(
+        hosts=[{"name": "a", "root": "/d"}, {"name": "b", "root": "/d"}, {"name": "c"}]  # type: ignore[arg-type]
+    )
+    job = Job("j", ("x",), 3, (0,), tmp_path / "logs", {"A": "1"}, tmp_path)
+    told = [Place.of_job(host, asked, job, tmp_path).env(job) for host in asked.hosts]
+    assert told == [{"A": "1", SHARE: "2"}, {"A": "1", SHARE: "2"}, {"A": "1"}]
+    job = Job("j", ("x",), 3, (0,), tmp_path / "logs", {SHARE: "7"}, tmp_path)
+    assert Place.of_job(asked.hosts[0], asked, job, tmp_path).env(job) == {SHARE: "7"}

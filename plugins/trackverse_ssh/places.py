@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from trackverse_cli.interfaces import Job
     from trackverse_ssh.settings import Host, SSHSettings
 
+SHARE_VARIABLE = "TRACKVERSE_PACE__SHARE"
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -31,6 +33,7 @@ class Place:
         folder: where attempts are kept there.
         rsync: whether it has rsync.
         moves: (path here, path there) of files outside the root that the command names.
+        apart: how many hosts have a folder of their own, and so see nothing of each other.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Place:
     folder: str
     rsync: bool = False
     moves: tuple[tuple[str, str], ...] = ()
+    apart: int = 0
 
     @property
     def door(self) -> Door:
@@ -66,6 +70,7 @@ class Place:
             root=host.root,
             log_dir=log_dir,
             folder=there,
+            apart=sum(1 for one in settings.hosts if one.root),
             moves=tuple((path, f"{there}/{n}-{Path(path).name}") for n, path in enumerate(files)),
         )
 
@@ -84,7 +89,11 @@ class Place:
 
     def env(self, job: Job) -> dict[str, str]:
         """Return the variables of a rank there."""
-        return {name: self._moved(value, job) for name, value in job.env.items()}
+        there = {name: self._moved(value, job) for name, value in job.env.items()}
+        if self.root and self.apart > 1:
+            # They cannot share a pace, so each keeps to its part of it.
+            there.setdefault(SHARE_VARIABLE, str(self.apart))
+        return there
 
     def cwd(self, job: Job) -> str:
         """Return the folder that a rank begins in there."""

@@ -110,6 +110,10 @@ def plan_job(
         env[FROZEN_VARIABLE] = catalog.key
     if config.settings.extract.workers:
         env["TRACKVERSE_EXTRACT__WORKERS"] = str(config.settings.extract.workers)
+    pace = config.settings.pace
+    if pace.share or pace.dir:
+        # Said by the user; an executor whose hosts see no common folder divides it otherwise.
+        env["TRACKVERSE_PACE__SHARE"] = str(pace.share)
     job = Job(
         f"trackverse-{stage}",
         tuple(_words(config, catalog, stage, None if dry_run else name)),
