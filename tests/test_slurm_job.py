@@ -181,3 +181,23 @@ setup = [{json.dumps(inside)}, {json.dumps(cut_off)}]
     project.run("verify", *config).exits(0)
     assert [p for p in project.layout.videos.rglob("*") if p.is_file()] == []
     assert not Path(project.layout.partial).exists() or not list(project.layout.partial.iterdir())
+
+
+def test_a_time_limit_puts_a_rank_back_into_the_queue(lab: Project) -> None:
+    """A rank that waits for a video meets its limit, is queued again, and goes on from there."""
+    last = lab.layout.video_target(IDS[-1])
+    away = last.rename(lab.folder / "away.mp4")
+    lab.env |= {
+        "TRACKVERSE_EXECUTOR__SLURM__TIME": "00:01:00",
+        "TRACKVERSE_EXECUTOR__SLURM__SIGNAL_SECONDS": "30",
+    }
+    words = ("submit", "--stage", "extract-tracks", "--executor", "slurm", "--follow")
+    lab.spawn(*words).exits(0)
+    record = find_job(lab.layout, None)
+    counter = record.log_path(0).with_suffix(".requeues")
+    wait_until(counter.is_file, 120, "the rank was not queued again")
+    away.rename(last)
+    wait_ended(lab)
+    lab.run("verify", "--level", "decode").exits(0)
+    assert len(clip_lines(lab)) == len(set(clip_lines(lab))) == 32
+    lab.run("logs", "0").exits(0).says("stopped by signal 15")
