@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
 import msgspec
 import pytest
@@ -293,3 +297,49 @@ def test_only_the_stretches_that_tracks_need_are_fetched(
     assert project.layout.video_target(IDS[0]).stat().st_size == video.stat().st_size
     project.spawn("extract-tracks").exits(0)
     project.run("verify").exits(0)
+
+
+class Proxy:
+    """A proxy for http that remembers what went through it."""
+
+    def __init__(self) -> None:
+        asked = self.asked = list[str]()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append(self.path)
+                with urlopen(Request(self.path, headers=dict(self.headers))) as answer:
+                    self.send_response(answer.status)
+                    for name, value in answer.headers.items():
+                        if name.lower() not in ("connection", "transfer-encoding"):
+                            self.send_header(name, value)
+                    self.end_headers()
+                    shutil.copyfileobj(answer, self.wfile)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def test_proxies_take_turns_each_at_its_own_pace(lab: Project, server: HostileServer) -> None:
+    proxies = [Proxy(), Proxy()]
+    lab.env |= {
+        "TRACKVERSE_DOWNLOAD__PROXIES": json.dumps([proxy.url for proxy in proxies]),
+        "TRACKVERSE_PACE__VIDEOS_PER_HOUR": "3600",
+        "NO_PROXY": "",
+        "no_proxy": "",
+    }
+    lab.spawn("download-videos").exits(0).says("6 downloaded")
+    for proxy in proxies:
+        proxy.server.shutdown()
+        proxy.server.server_close()
+    videos = [{path.rpartition("/")[2] for path in proxy.asked} for proxy in proxies]
+    assert videos[0]
+    assert videos[1]
+    assert not videos[0] & videos[1]
+    assert videos[0] | videos[1] == {f"{video_id}.mp4" for video_id in IDS}
+    egresses = {p.name for p in (lab.layout.state / "pace").iterdir()}
+    assert {"default-0", "default-1"} <= egresses

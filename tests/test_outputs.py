@@ -312,6 +312,8 @@ def test_auto_means_shards_for_many_clips(tmp_path: Path) -> None:
     assert choose_output("auto", 10, tmp_path) == "files"
     assert choose_output("auto", 500_001, tmp_path) == "webdataset"
     assert choose_output("files", 500_001, tmp_path) == "files"
+    assert choose_output("auto", 90_000, tmp_path, 1_000_000) == "files"
+    assert choose_output("auto", 1_001, tmp_path, 1_000) == "webdataset"
     facts = os.statvfs(tmp_path)
     if 0 < facts.f_files < 500_000:
         assert choose_output("auto", facts.f_files, tmp_path) == "webdataset"

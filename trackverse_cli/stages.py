@@ -188,7 +188,9 @@ def _download(
 def _sink(config: Config, shard: Shard, catalog: Catalog, run: str) -> ClipSink:
     """Return where the clips of this run go."""
     layout, extract = config.layout, config.settings.extract
-    output = choose_output(extract.output, catalog.tracks, layout.root)
+    output = choose_output(
+        extract.output, catalog.tracks, layout.root, config.settings.dataset.quota_files
+    )
     if shard.stage == "download-videos" or output == "files":
         return FileSink(layout)
     discard_leftovers(layout, Watch(layout.runs).is_gone)
