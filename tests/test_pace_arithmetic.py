@@ -26,6 +26,7 @@ from trackverse_cli.pace import (
 from trackverse_cli.pace.board import new_owner, read_board, ripe_name, turn_name
 from trackverse_cli.pace.cooldown import Event, fold, retry_after_ms
 from trackverse_cli.pace.diagnosis import RECHECK_SECONDS, Note, diagnose
+from trackverse_cli.pace.fleet import SECONDS_TO_BRING
 from trackverse_cli.pace.names import folder_name
 
 HOUR = 3_600_000
@@ -258,15 +259,17 @@ def test_the_ranks_fed_are_just_enough(rate: float, work: float, cores: int) -> 
     busy = rate * work / 3600
     assert ranks >= 1
     assert ranks * cores >= busy * (1 - 1e-9)
-    assert ranks == 1 or (ranks - 1) * cores < busy
+    bringing = rate * SECONDS_TO_BRING / 3600
+    assert ranks >= bringing * (1 - 1e-9)
+    assert ranks == 1 or (ranks - 1) * cores < busy or ranks - 1 < bringing
 
 
 def test_the_sentence_says_who_would_wait() -> None:
     assert feeding_sentence(300, 45, 10, 128) == (
         "300 videos an hour keep at most 4 cores busy: "
-        "1 rank is enough, the other 127 of 128 would wait"
+        "2 ranks are enough, the other 126 of 128 would wait"
     )
-    assert feeding_sentence(2000, 45, 10, 3).endswith("enough for all 3 ranks")
+    assert feeding_sentence(2000, 45, 10, 9).endswith("enough for all 9 ranks")
     assert feeding_sentence(10, 45, 1, 1).endswith("1 core busy: enough for the rank")
 
 

@@ -158,7 +158,7 @@ def test_nobody_is_asked(lab: Project, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_fits_eighty_columns(lab: Project) -> None:
     lab.env["COLUMNS"] = "80"
     out = lab.run("plan", "--world-size", "128", "--hours", "1").exits(0)
-    out.says("280 videos an hour keep at most 1 core busy: 1 rank is enough", "by coverage")
+    out.says("280 videos an hour keep at most 1 core busy: 2 ranks are enough", "by coverage")
     assert max(len(line) for line in out.out.splitlines()) <= 80
 
 

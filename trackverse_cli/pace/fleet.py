@@ -7,6 +7,9 @@ import math
 SECONDS_OF_WORK_PER_VIDEO = 45.0
 """Core seconds that decoding and cutting a typical video cost, where nothing was measured yet."""
 
+SECONDS_TO_BRING = 15.0
+"""What a rank, which brings one video at a time, is taken to need for it: an assumption."""
+
 
 def hours_for(requests: int, videos_per_hour: float, addresses: int = 1) -> float:
     """Return the hours that so many requests take through so many addresses, all at one pace."""
@@ -19,7 +22,7 @@ def cores_busy(videos_per_hour: float, seconds_of_work_per_video: float) -> floa
 
 
 def ranks_fed(videos_per_hour: float, seconds_of_work_per_video: float, cores_per_rank: int) -> int:
-    """Return how many ranks the pace can feed; at least one.
+    """Return how many ranks the pace can feed, as many at least as it takes to use it up.
 
     Args:
         videos_per_hour: of all addresses together.
@@ -27,7 +30,8 @@ def ranks_fed(videos_per_hour: float, seconds_of_work_per_video: float, cores_pe
         cores_per_rank: cores of each rank.
     """
     busy = cores_busy(videos_per_hour, seconds_of_work_per_video)
-    return max(1, math.ceil(busy / max(1, cores_per_rank)))
+    bringing = videos_per_hour * SECONDS_TO_BRING / 3600.0
+    return max(1, math.ceil(busy / max(1, cores_per_rank)), math.ceil(bringing))
 
 
 def feeding_sentence(
