@@ -278,13 +278,14 @@ def test_many_lines_at_a_time_give_what_each_gives_alone(
     items: list[tuple[str, str, str, str]],
 ) -> None:
     rows = Rows()
-    expected, refused = [], []
+    expected, refused, lines = [], [], []
     for number, (boxes, times, clip, comma) in enumerate(items, 1):
         line = (
             f'{{"yid": "abcdefghijk", "track_id": {number}, '
             f'"track_mp4_filename": {json.dumps(clip)}, "frame_ts": {times}, '
             f'"frame_bboxes": {boxes.replace(", ", comma)}}}'
         ).encode()
+        lines.append(line)
         rows.add(number, line)
         try:
             track = parse_line(line)
@@ -296,6 +297,10 @@ def test_many_lines_at_a_time_give_what_each_gives_alone(
     assert list(got) == expected
     assert sorted((r.line, r.reason, r.message) for r in rows.refused) == refused
     assert table["track_id"].to_pylist() == [str(number) for number, *_ in expected]
+    many = Rows()
+    assert many.read(1, b"\n".join(lines)) == len(items)
+    assert many.table().equals(table)
+    assert sorted(many.refused, key=lambda r: r.line) == sorted(rows.refused, key=lambda r: r.line)
 
 
 BOXES = [[1, 2, 3, 4], [5, 6, 7, 8]]
@@ -344,33 +349,56 @@ PLAIN = {"frame_ts": [0.5, 1], "frame_bboxes": BOXES}
 )
 def test_the_quick_way_finds_what_the_careful_way_finds(changes: dict[str, object]) -> None:
     text = json.dumps({**fields_of(1, 1, **PLAIN), **changes}).encode()
+    usual = dump(fields_of(1, 2, **PLAIN))
     for line in (
         text,
         b"\xef\xbb\xbf" + text + b"\r",
         text.replace(b"frame_ts", b"frame\\u005fts"),
     ):
-        rows = Rows()
-        rows.add(1, line)
-        table = rows.table()
-        try:
-            track = parse_line(line)
-        except LineError as error:
-            refused = error
-        else:
-            refused = None
-        assert [(line.reason, line.message) for line in rows.refused] == (
-            [(refused.reason, refused.message)] if refused else []
-        )
-        assert table.num_rows == (0 if refused else 1)
-        if not refused:
-            assert table["track_id"].to_pylist() == [track.track_id]
-            assert table["clip_name"].to_pylist() == [track.clip_name]
-            assert table["frame_ts"].to_pylist() == [track.frame_ts.tolist()]
-            boxes = [table[name].to_pylist()[0] for name in "xywh"]
-            assert np.column_stack(boxes).tolist() == track.frame_bboxes.tolist()
-            assert table["label_ids"].to_pylist() == [list(track.label_ids)]
-            assert table["label_names"].to_pylist() == [list(track.label_names)]
-            assert table["label_id"].to_pylist() == [next(iter(track.label_ids), None)]
+        for before, after in ((b"", b""), (usual + b"\n", b""), (b"", b"\n\n" + usual)):
+            rows = Rows()
+            rows.read(1, before + line + after)
+            found, refused = says(rows, 2 if before else 1)
+            one = Rows()
+            one.add(2 if before else 1, line)
+            assert (found, refused) == says(one, 2 if before else 1)
+            assert (found, refused) == careful(line)
+
+
+def careful(line: bytes) -> tuple[dict[str, object] | None, tuple[str, str] | None]:
+    try:
+        return as_values_of(parse_line(line)), None
+    except LineError as error:
+        return None, (error.reason, error.message)
+
+
+def says(rows: Rows, line: int) -> tuple[dict[str, object] | None, tuple[str, str] | None]:
+    """What the tables say of one line: its values, or why it is refused."""
+    table = rows.table()
+    refused = [(r.reason, r.message) for r in rows.refused if r.line == line]
+    found = [row for row in table.to_pylist() if row["line"] == line]
+    assert len(found) + len(refused) == 1
+    assert sum(rows.dialects.values()) == table.num_rows
+    if refused:
+        return None, refused[0]
+    names = ("track_id", "clip_name", "frame_ts", "label_ids", "label_names", "label_id")
+    values = {name: found[0][name] for name in names}
+    size = (found[0]["video_height"], found[0]["video_width"])
+    boxes = np.column_stack([found[0][name] for name in "xywh"]).tolist()
+    return values | {"boxes": boxes, "size": size if size[0] else None}, None
+
+
+def as_values_of(track: Track) -> dict[str, object]:
+    return {
+        "track_id": track.track_id,
+        "clip_name": track.clip_name,
+        "frame_ts": track.frame_ts.tolist(),
+        "label_ids": list(track.label_ids),
+        "label_names": list(track.label_names),
+        "label_id": next(iter(track.label_ids), None),
+        "boxes": track.frame_bboxes.tolist(),
+        "size": track.video_size,
+    }
 
 
 def test_of_a_key_that_comes_twice_the_last_counts() -> None:
@@ -386,6 +414,10 @@ def test_ordinary_lines_go_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> Non
     for number, line in enumerate(some_lines(), 1):
         rows.add(number, line)
     assert (len(rows.plain), len(rows.odd)) == (100, 0)
+    many = Rows()
+    assert many.read(1, b"\n".join(some_lines())) == 100
+    assert (len(many.alike[0].numbers), len(many.plain), len(many.odd)) == (100, 0, 0)
+    assert many.table().equals(rows.table())
     monkeypatch.setitem(sys.modules, "simdjson", None)
     slow = Rows()
     for number, line in enumerate(some_lines(), 1):

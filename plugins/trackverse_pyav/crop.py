@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from av import VideoFrame
 
+from trackverse_pyav.sampling import sample
+
 if TYPE_CHECKING:
     from fractions import Fraction
 
@@ -96,7 +98,7 @@ class Crops(Sequence[VideoFrame]):
         boxes: NDArray[np.float64],
         sizes: Sequence[tuple[int, int]],
     ) -> None:
-        self._frame = frame
+        self._planes = planes_of(frame)
         self._to_coded = to_coded
         self._boxes = boxes
         self._sizes = sizes
@@ -111,13 +113,13 @@ class Crops(Sequence[VideoFrame]):
     def __getitem__(self, place: int | slice) -> VideoFrame | Sequence[VideoFrame]:
         if isinstance(place, slice):
             return [self[i] for i in range(*place.indices(len(self)))]
-        return crop(self._frame, self._to_coded, self._boxes[place], self._sizes[place])
+        return crop(self._planes, self._to_coded, self._boxes[place], self._sizes[place])
 
 
 def crop(
-    frame: VideoFrame, to_coded: Matrix, box: NDArray[np.float64], size: tuple[int, int]
+    planes: Sequence[Plane], to_coded: Matrix, box: NDArray[np.float64], size: tuple[int, int]
 ) -> VideoFrame:
-    """Return one box of a yuv420p frame as a yuv420p frame of `size` (width, height)."""
+    """Return one box of the Y, U and V planes as a yuv420p frame of `size` (width, height)."""
     x, y, w, h = (float(side) for side in box)
     width, height = size
     place = to_coded @ np.array([[w / width, 0, x], [0, h / height, y], [0, 0, 1.0]])
@@ -126,9 +128,7 @@ def crop(
         _oversampling(math.hypot(place[0, 1], place[1, 1])),
     )
     result = VideoFrame(width, height, "yuv420p")
-    for number, (source, target) in enumerate(
-        zip(planes_of(frame), planes_of(result), strict=True)
-    ):
+    for number, (source, target) in enumerate(zip(planes, planes_of(result), strict=True)):
         siting, unsiting = (_CHROMA, _FROM_CHROMA) if number else (_LUMA, _FROM_LUMA)
         _warp(source, unsiting @ place @ siting, target, shrink)
     return result
@@ -139,21 +139,15 @@ def _oversampling(factor: float) -> int:
 
 
 def _warp(source: Plane, matrix: Matrix, target: Plane, shrink: tuple[int, int]) -> None:
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    height, width = target.shape
     if shrink == (1, 1):
-        cv2.warpAffine(
-            source, matrix[:2], (width, height), dst=target, flags=flags,
-            borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
+        sample(source, matrix, target)
         return
+    height, width = target.shape
     across, down = shrink
     # Sample k of a k times finer grid lies at (k + 0.5) / n - 0.5 of the coarse one.
     finer = np.array(
         [[1 / across, 0, 0.5 / across - 0.5], [0, 1 / down, 0.5 / down - 0.5], [0, 0, 1]]
     )
-    fine = cv2.warpAffine(
-        source, (matrix @ finer)[:2], (width * across, height * down), flags=flags,
-        borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
+    fine = np.empty((height * down, width * across), np.uint8)
+    sample(source, matrix @ finer, fine)
     cv2.resize(fine, (width, height), dst=target, interpolation=cv2.INTER_AREA)

@@ -64,7 +64,7 @@ class PlainLine(NamedTuple):
     boxes_of_line: int
 
 
-class _Keys(NamedTuple):
+class Keys(NamedTuple):
     """Under which keys the lines of one make have their values."""
 
     dialect: Dialect
@@ -79,7 +79,7 @@ class _Keys(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _keys_of(names: tuple[str, ...]) -> _Keys | None:
+def keys_of(names: tuple[str, ...]) -> Keys | None:
     """Return where to look in lines with these keys, or None if such lines are not plain."""
     known = set(names)
 
@@ -92,7 +92,7 @@ def _keys_of(names: tuple[str, ...]) -> _Keys | None:
     if len(known) < len(names) or not (clip_name and track_id and times and boxes):
         return None
     label_names = first("top10_label_names")
-    return _Keys(
+    return Keys(
         dialect_of(known),
         clip_name,
         track_id,
@@ -106,28 +106,32 @@ def _keys_of(names: tuple[str, ...]) -> _Keys | None:
 
 
 class LineReader:
-    """Reads lines one after the other; a thread needs its own."""
+    """Reads lines one after the other; a thread needs its own.
+
+    Attributes:
+        parse: simdjson's parser, None where there is none.
+    """
 
     def __init__(self) -> None:
         try:
             from simdjson import Parser
         except ImportError:  # no wheel for this machine: every line goes the slow way
-            self._parse: Any = None
+            self.parse: Any = None
         else:
-            self._parse = Parser().parse
+            self.parse = Parser().parse
 
     def read(self, number: int, line: bytes) -> PlainLine | None:
         """Return what a line says, or None if it is not plain."""
-        if self._parse is None or len(line) > MAX_LINE_BYTES:
+        if self.parse is None or len(line) > MAX_LINE_BYTES:
             return None
         try:
-            return _plain(self._parse(line), number, line)
+            return _plain(self.parse(line), number, line)
         except _NOT_PLAIN:
             return None
 
 
 def _plain(found: Any, number: int, line: bytes) -> PlainLine | None:
-    keys = _keys_of(tuple(found.keys())) if hasattr(found, "keys") else None
+    keys = keys_of(tuple(found.keys())) if hasattr(found, "keys") else None
     if keys is None:
         return None
     video_id, clip_name, track_id = found["yid"], found[keys.clip_name], found[keys.track_id]

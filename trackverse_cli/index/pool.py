@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,9 @@ SMALL_BYTES: Final = 16 << 20
 MAX_WORKERS: Final = 4
 """More would only wait for the one process that decompresses and writes."""
 
+PIPE_BYTES: Final = 1 << 20
+"""What a pipe to a worker holds; as much as anybody may ask for on a usual Linux."""
+
 _START = "import sys; sys.path[:] = {path!r}; from trackverse_cli.index.worker import main; main()"
 
 
@@ -38,12 +42,17 @@ def workers_for(size_bytes: int) -> int:
 def _start() -> subprocess.Popen[bytes]:
     # -c and not -m, which would look into the current folder first; a process group of its own,
     # so that an interrupt from the terminal reaches the process that builds, and it alone.
-    return subprocess.Popen(
+    worker = subprocess.Popen(
         [sys.executable, "-c", _START.format(path=sys.path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         process_group=0,
     )
+    for stream in (worker.stdin, worker.stdout):
+        # Where it may be: a block is 4 MiB, and 64 KiB at a time cost 60 changes of process.
+        with suppress(OSError, AttributeError):
+            fcntl.fcntl(stream or -1, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return worker
 
 
 class Pool:

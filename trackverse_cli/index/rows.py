@@ -8,17 +8,15 @@ gives the track or the reason.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from trackverse_cli.index.alike import Columns, read_alike
 from trackverse_cli.index.lines import LineReader, PlainLine
 from trackverse_cli.index.schema import make_table, table_of_tracks, track_schema
 from trackverse_cli.metadata import Dialect, LineError, Track, dialect_of, parse_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +62,7 @@ def read_text(first_line: int, text: bytes) -> tuple[Found, Any]:
         What was found, and the Arrow table of the good rows in the order of the lines.
     """
     rows = Rows()
-    lines = 0
-    for number, line in enumerate(text.split(b"\n"), first_line):
-        if line and not line.isspace():
-            lines += 1
-            rows.add(number, line)
+    lines = rows.read(first_line, text)
     table = rows.table()
     refused = sorted(rows.refused, key=lambda line: line.line)
     return Found(lines, refused, rows.dialects), table
@@ -82,14 +76,29 @@ class Rows:
         refused: lines that give no track.
         odd: (line, track) that were read one by one.
         plain: lines that were read as they are expected to be.
+        alike: what was read many lines at a time.
         dialects: how many lines of each dialect.
     """
 
     refused: list[RefusedLine] = field(default_factory=list)
     odd: list[tuple[int, Track]] = field(default_factory=list)
     plain: list[PlainLine] = field(default_factory=list)
+    alike: list[Columns] = field(default_factory=list)
     dialects: dict[Dialect, int] = field(default_factory=dict)
     _reader: LineReader = field(default_factory=LineReader)
+
+    def read(self, first_line: int, text: bytes) -> int:
+        """Look at a block of lines; return how many are not blank."""
+        alike, others = read_alike(first_line, text, self._reader.parse)
+        for number, line in others:
+            self.add(number, line)
+        if alike is None:
+            return len(others)
+        self.alike.append(alike)
+        for dialect in set(alike.dialects):
+            count = alike.dialects.count(dialect)
+            self.dialects[dialect] = self.dialects.get(dialect, 0) + count
+        return len(others) + len(alike.numbers)
 
     def add(self, number: int, line: bytes) -> None:
         """Look at one line."""
@@ -109,7 +118,7 @@ class Rows:
         self.odd.append((number, track))
         try:
             dialect = dialect_of(msgspec.json.decode(line, type=dict[str, msgspec.Raw]))
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             dialect = "current"
         self.dialects[dialect] = self.dialects.get(dialect, 0) + 1
 
@@ -120,10 +129,8 @@ class Rows:
         """
         import pyarrow as pa
 
-        tables = []
-        plain = self._plain_table() if self.plain else None
-        if plain is not None:
-            tables.append(plain)
+        blocks = [*self.alike, *([_joined(self.plain)] if self.plain else [])]
+        tables = [table for columns in blocks if (table := self._table_of(columns)).num_rows]
         if self.odd:
             tables.append(table_of_tracks(self.odd))
         if not tables:
@@ -131,36 +138,46 @@ class Rows:
         table = pa.concat_tables(tables)
         return table.sort_by("line") if len(tables) > 1 else table
 
-    def _plain_table(self) -> Any:
+    def _table_of(self, columns: Columns) -> Any:
         import pyarrow as pa
 
-        columns = dict(zip(PlainLine._fields, zip(*self.plain, strict=True), strict=True))
-        counts = np.array(columns["boxes_of_line"], dtype=np.int64)
-        boxes = np.frombuffer(b"".join(columns["boxes"])).reshape(-1, 4)
-        values = [
-            np.frombuffer(b"".join(columns["times"])),
-            *(np.ascontiguousarray(boxes[:, column]) for column in range(4)),
-        ]
-        label_ids = np.frombuffer(b"".join(columns["label_ids"]), dtype=np.int64)
-        label_counts = np.array(columns["labels"], dtype=np.int64)
+        boxes = [np.ascontiguousarray(columns.boxes[:, side]) for side in range(4)]
+        label_ids = columns.label_ids.astype(np.int32)
         table = make_table(
-            counts,
-            values,
-            (columns["number"], columns["video_id"], columns["track_id"], columns["clip_name"]),
-            columns["video_size"],
-            (label_counts, label_ids.astype(np.int32), columns["label_names"]),
+            columns.counts,
+            [columns.times, *boxes],
+            (columns.numbers, columns.video_ids, columns.track_ids, columns.clip_names),
+            columns.sizes,
+            (columns.label_counts, label_ids, columns.label_names),
         )
         usable = np.logical_and.reduceat(
-            (values[3] > 0) & (values[4] > 0), np.cumsum(counts) - counts
+            (boxes[2] > 0) & (boxes[3] > 0), np.cumsum(columns.counts) - columns.counts
         )
-        too_long = np.flatnonzero(label_ids != label_ids.astype(np.int32))
-        usable[np.searchsorted(np.cumsum(label_counts), too_long, side="right")] = False
+        too_long = np.flatnonzero(columns.label_ids != label_ids)
+        usable[np.searchsorted(np.cumsum(columns.label_counts), too_long, side="right")] = False
         if usable.all():
             return table
-        self._look_again(self.plain[row] for row in np.flatnonzero(~usable))
+        for row in np.flatnonzero(~usable).tolist():
+            self.dialects[columns.dialects[row]] -= 1
+            self._add_odd(columns.numbers[row], columns.line(row))
         return table.filter(pa.array(usable))
 
-    def _look_again(self, lines: Iterable[PlainLine]) -> None:
-        for line in lines:
-            self.dialects[line.dialect] -= 1
-            self._add_odd(line.number, line.text)
+
+def _joined(lines: list[PlainLine]) -> Columns:
+    """Return what lines that were read one by one say, in one."""
+    columns = dict(zip(PlainLine._fields, zip(*lines, strict=True), strict=True))
+    return Columns(
+        columns["dialect"],
+        columns["number"],
+        columns["video_id"],
+        columns["track_id"],
+        columns["clip_name"],
+        columns["video_size"],
+        np.array(columns["boxes_of_line"], dtype=np.int64),
+        np.frombuffer(b"".join(columns["times"])),
+        np.frombuffer(b"".join(columns["boxes"])).reshape(-1, 4),
+        np.array(columns["labels"], dtype=np.int64),
+        np.frombuffer(b"".join(columns["label_ids"]), dtype=np.int64),
+        columns["label_names"],
+        lambda row: lines[row].text,
+    )

@@ -82,9 +82,8 @@ class TrackWriter:
         return parquet.ParquetWriter(
             self._path,
             self._schema,
-            compression="zstd",
-            # Places in a dictionary are packed bits already: the quickest level is as small.
-            compression_level=dict.fromkeys(repeating, -1),
+            # zstd is an eighth smaller and took a fifth of the whole build.
+            compression="lz4",
             use_dictionary=[*texts, *repeating],
             use_byte_stream_split=[path for path in numbers.values() if path not in repeating],
             # Nobody looks for a track by the least x of a hundred tracks; it costs a tenth.

@@ -1,0 +1,186 @@
+"""What cutting costs: CPU seconds, wall and memory, as ratios of one run.
+
+`python -m benchmarks.cut [--quick] [--repeats 3] [--folder DIR] [--write]`
+
+The limit is one decode of every stretch that some track needs, on one thread, and one encode of
+crops that lie ready in memory, with the same settings. Every part runs in a process of its own,
+turn by turn; start-up (interpreter and imports) is taken off; figures are medians. `--write` puts
+the table and its plot into `benchmarks/results/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import cv2
+
+from benchmarks.cut.measure import Bench, own_peak_bytes
+from benchmarks.cut.parts import PARTS, Task, has_ffmpeg
+from benchmarks.cut.plot import draw
+from benchmarks.cut.workload import SCATTERED, WORKLOADS
+from trackverse_cli.machine import usable_cores
+
+if TYPE_CHECKING:
+    from benchmarks.cut.measure import Usage
+
+LIMIT = ("decode", "crop and encode")
+FIRST, MORE = "24 scattered", ("1 on screen", "8 on screen", "24 on screen", "64 on screen")
+OTHERS = ("24 on screen, 1080p", "24 scattered, VP9", "24 scattered, AV1")
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def limit_of(used: dict[str, Usage]) -> float:
+    """Return the CPU seconds of the limit."""
+    return used["decode"].cpu + float(used["crop and encode"].told["encode"])
+
+
+class Report:
+    """Prints and keeps lines, and what the plot is drawn from."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.bars: dict[str, dict[str, float]] = {}
+
+    def say(self, line: str = "") -> None:
+        """Print and keep a line."""
+        print(line, flush=True)
+        self.lines.append(line)
+
+    def row(self, *cells: str) -> None:
+        """Print and keep a row of a table."""
+        self.say("| " + " | ".join(cells) + " |")
+
+    def head(self, *cells: str) -> None:
+        """Begin a table."""
+        self.say()
+        self.row(*cells)
+        self.row(*["---"] * len(cells))
+
+
+def versions() -> str:
+    """Return what this run ran on."""
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, PyAV "
+        f"{av.__version__}, OpenCV {cv2.__version__}, {usable_cores()} cores, load "
+        f"{os.getloadavg()[0]:.1f} at the start"
+    )
+
+
+def against_others(bench: Bench, report: Report, repeats: int, name: str) -> None:
+    """Print the first table: one workload, every way."""
+    workload = WORKLOADS[name]
+    ways = ["cut", *LIMIT, *(["ffmpeg"] if has_ffmpeg() else [])]
+    used = bench.medians(ways, workload, repeats)
+    used |= bench.medians(["original"], workload, 1)
+    limit, mine = limit_of(used), used["cut"]
+    report.say(
+        f"\n{name}: {workload.tracks} tracks of {workload.length[0]:g} to {workload.length[1]:g} s "
+        f"in {workload.seconds} s of {workload.height}p {workload.codec}; "
+        f"{mine.told['frames']:.0f} frames in clips"
+    )
+    report.head("way", "CPU s", "of the limit", "wall s", "peak MiB", "its CPU / wall to ours")
+    for way, label in (
+        ("cut", "trackverse"), ("ffmpeg", "ffmpeg, once a track"), ("original", "original's way"),
+    ):  # fmt: skip
+        if way in used:
+            use = used[way]
+            report.row(
+                label, f"{use.cpu:.1f}", f"{use.cpu / limit:.2f}", f"{use.wall:.1f}",
+                f"{use.peak:.0f}", f"{use.cpu / mine.cpu:.2f} / {use.wall / mine.wall:.2f}",
+            )  # fmt: skip
+    report.row("limit", f"{limit:.1f}", "1.00", "", "", f"{limit / mine.cpu:.2f}")
+    told = used["crop and encode"].told
+    parts = {
+        "decode": used["decode"].cpu, "crop": float(told["crop"]), "encode": float(told["encode"]),
+    }  # fmt: skip
+    parts["the rest"] = mine.cpu - sum(parts.values())
+    report.head("where the time goes", "CPU s", "share")
+    for part, seconds in parts.items():
+        report.row(part, f"{seconds:.1f}", f"{seconds / mine.cpu:.0%}")
+    report.bars[name] = parts
+
+
+def by_load(bench: Bench, report: Report, repeats: int, names: tuple[str, ...]) -> None:
+    """Print the second table: tracks on screen, sizes, codecs."""
+    report.head(
+        "workload", "most at once", "CPU s", "of the limit", "ffmpeg to ours", "peak MiB",
+        "allowed MiB",
+    )  # fmt: skip
+    for name in names:
+        workload = WORKLOADS[name]
+        ways = ["cut", *LIMIT, *(["ffmpeg"] if has_ffmpeg() else [])]
+        used = bench.medians(ways, workload, repeats)
+        limit, mine, most = limit_of(used), used["cut"], workload.most_at_once()
+        other = f"{used['ffmpeg'].cpu / mine.cpu:.2f}" if "ffmpeg" in used else "no ffmpeg"
+        report.row(
+            name, str(most), f"{mine.cpu:.1f}", f"{mine.cpu / limit:.2f}", other,
+            f"{mine.peak:.0f}", f"{(300 + 22 * most) * 1e6 / 2**20:.0f}",
+        )  # fmt: skip
+        told = used["crop and encode"].told
+        parts = {
+            "decode": used["decode"].cpu, "crop": told["crop"], "encode": told["encode"],
+        }  # fmt: skip
+        report.bars[name] = {**parts, "the rest": mine.cpu - sum(parts.values())}
+
+
+def cores_and_memory(bench: Bench, report: Report, repeats: int) -> None:
+    """Print the third table: one core against all, and a long video against a short one."""
+    report.head("", "wall on one core", f"on {usable_cores()}", "ratio")
+    for label, part, name in (
+        ("one long video", "cut", FIRST), ("eight short videos", "cut eight", "one of eight"),
+    ):  # fmt: skip
+        one, every = [], []
+        for _ in range(repeats):
+            one.append(bench.medians([part], WORKLOADS[name], 1, cores=1)[part].wall)
+            every.append(bench.medians([part], WORKLOADS[name], 1)[part].wall)
+        before, after = sorted(one)[repeats // 2], sorted(every)[repeats // 2]
+        report.row(label, f"{before:.1f} s", f"{after:.1f} s", f"{before / after:.2f}")
+    report.head("video", "peak MiB")
+    for name in ("2 minutes", "10 minutes"):
+        report.row(name, f"{bench.medians(['cut'], WORKLOADS[name], 1)['cut'].peak:.0f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a minute, to see that it runs")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="keeps the videos for the next run")
+    parser.add_argument("--write", action="store_true", help="into benchmarks/results/")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--workload", help=argparse.SUPPRESS)
+    parser.add_argument("--cores", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.part:
+        if options.cores:
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
+        workload = WORKLOADS.get(options.workload, SCATTERED)
+        task = Task(workload, options.folder / f"{workload.name}.mp4", options.folder)
+        told = PARTS[options.part](task)
+        print(json.dumps({**told, "own_peak": own_peak_bytes()}))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        report = Report()
+        report.say(versions())
+        bench = Bench(options.folder or Path(temporary))
+        if options.quick:
+            against_others(bench, report, 1, "one of eight")
+            return
+        against_others(bench, report, options.repeats, FIRST)
+        by_load(bench, report, max(1, options.repeats - 1), MORE + OTHERS)
+        cores_and_memory(bench, report, options.repeats)
+    if options.write:
+        head = (RESULTS / "cut.head.md").read_text() if (RESULTS / "cut.head.md").exists() else ""
+        (RESULTS / "cut.md").write_text(head + "\n".join(report.lines) + "\n")
+        draw(report.bars, RESULTS / "cut.svg")
+
+
+if __name__ == "__main__":
+    main()
