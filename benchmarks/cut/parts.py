@@ -104,32 +104,32 @@ def crop_and_encode(task: Task) -> dict[str, Any]:
     """Crop every clip's frames into memory, then encode them; each has its own clock."""
     settings = Settings().encode
     spent = {"crop": 0.0, "encode": 0.0}
+    plugin = plugins.choose_decoder("pyav")
     for track, plan, span in _plans(task):
-        crops, info = [], None
-        for frame, at, info in _frames(task, span):
+        decoder = plugin.open(task.video, plugin.settings())
+        crops = []
+        for frame, at in _frames(decoder, span):
             before = time.thread_time()
             crops.append((frame.crop(plan.boxes_at([at]), [plan.clip_size])[0], frame.pts))
             spent["crop"] += time.thread_time() - before
-        if info is None:
-            continue
         origin = ClipOrigin(track.track_id, track.video_id, task.workload.size, "r")
         before = time.process_time()
-        writer = ClipWriter(task.folder / "limit.mp4", plan.clip_size, info, origin, settings)
+        writer = ClipWriter(
+            task.folder / "limit.mp4", plan.clip_size, decoder.info, origin, settings
+        )
         for crop, pts in crops:
             writer.add(crop, pts, 0)
         writer.finish()
         spent["encode"] += time.process_time() - before
+        decoder.close()
     return spent
 
 
-def _frames(task: Task, span: ClipSpan) -> Iterator[tuple[Any, float, Any]]:
-    plugin = plugins.choose_decoder("pyav")
-    decoder = plugin.open(task.video, plugin.settings())
+def _frames(decoder: Any, span: ClipSpan) -> Iterator[tuple[Any, float]]:
     for frame in decoder.frames([(span.start, span.stop)]):
         at = float(frame.pts * frame.time_base)
         if span.start <= at <= span.stop:
-            yield frame, at, decoder.info
-    decoder.close()
+            yield frame, at
 
 
 def _plans(task: Task) -> list[tuple[Track, CropPlan, ClipSpan]]:
