@@ -1,14 +1,16 @@
 # make demo    the whole job on a small dataset, in an environment of its own
 # make test    linters, types and tests
 # make lint    linters and types alone
-# make bench   what cutting costs, as ratios
+# make bench   what cutting costs, as ratios (half an hour; benchmarks/results/cut.md)
+# make faults  every write and rename of every command, killed and refused (see tests/faults/)
+# make fuzz    hostile input to every reader (see tests/fuzz/)
 PYTHON ?= python3
 VENV ?= .venv
 BIN ?= $(VENV)/bin
 ROOT ?= trackverse-demo
 JOBS ?= auto
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench faults fuzz clean
 
 demo: $(VENV)/ready-demo
 	$(BIN)/trackverse demo --root $(ROOT)
@@ -22,7 +24,9 @@ lint: $(VENV)/ready-test
 	$(BIN)/mypy
 
 bench: $(VENV)/ready-test
-	$(BIN)/python -m benchmarks.cut
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m benchmarks.cut --write
+	$(BIN)/python -m benchmarks.encoders --write
 
 $(VENV)/ready-demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +37,9 @@ $(VENV)/ready-test: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@ $(VENV)/ready-demo
+
+faults: $(VENV)/ready-test
+	$(BIN)/python -m tests.faults --minutes 25 --results benchmarks/results/faults.md
 
 clean:
 	rm -rf $(VENV) trackverse-demo .mypy_cache .ruff_cache .pytest_cache

@@ -277,9 +277,7 @@ def main() -> None:
             f"{target.size / 1e3:.0f} KB, {target.cpu:.2f} CPU s. At that PSNR:"
         )
         say()
-        say(
-            "| setting | CRF | CPU s | KB | SSIM | CPU of veryfast | bytes of veryfast | ms a read |"
-        )
+        say("| setting | CRF | CPU s | KB | SSIM | CPU, of default | KB, of it | ms a read |")
         say("| --- | --- | --- | --- | --- | --- | --- | --- |")
         measured = {
             setting.name: {crf: measure(setting, crf, clips, folder) for crf in setting.crfs}

@@ -307,7 +307,7 @@ def test_the_example_names_every_key_with_a_line_of_why() -> None:
 def test_the_example_as_it_is_and_uncommented_gives_the_defaults() -> None:
     text = example_text()
     uncommented = re.sub(r"(?m)^#(\w+ = )", r"\1", text)
-    assert len(tomli.loads(uncommented)["download"]) == 10
+    assert len(tomli.loads(uncommented)["download"]) == 11
     for content in (text, uncommented):
         config = load(content)
         settings = config.settings

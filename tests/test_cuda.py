@@ -15,8 +15,10 @@ from loguru import logger
 from pydantic import ValidationError
 
 from tests.referee import frames_of, psnr, times_of
-from tests.videos import make_video, scene
+from tests.videos import make_video, textured
+from trackverse_cli.decoding import merged
 from trackverse_cli.errors import DamagedFileError, LacksError
+from trackverse_cli.interfaces import Damage
 from trackverse_cli.testing import DecoderContract
 from trackverse_cuda import cards, trackverse_register_decoder
 from trackverse_cuda.settings import CudaSettings
@@ -28,7 +30,7 @@ from trackverse_cuda import crops as cuda_crops  # noqa: E402 - it imports torch
 from trackverse_cuda.batches import batch  # noqa: E402
 from trackverse_cuda.decoder import CudaDecoder  # noqa: E402
 from trackverse_cuda.resample import Picture, groups, place  # noqa: E402
-from trackverse_cuda.source import Source, merged  # noqa: E402
+from trackverse_cuda.source import Source  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,13 +42,6 @@ if TYPE_CHECKING:
     from trackverse_cli.interfaces import Decoder
 
 LEAST_DB = 45
-
-
-def busy(at: float, width: int, height: int) -> NDArray[np.uint8]:
-    """The scene with texture of a few pixels, so that a shift of a fraction of one shows."""
-    y, x = np.mgrid[0:height, 0:width]
-    texture = 40 * np.sin(x / 1.9 + at) * np.cos(y / 2.3)
-    return (scene(at, width, height) + texture[..., None]).clip(0, 255).astype(np.uint8)
 
 
 def boxes_in(width: int, height: int) -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
@@ -100,7 +95,7 @@ SOURCES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_crops_are_those_of_pyav(tmp_path: Path, kind: str) -> None:
-    path = make_video(tmp_path / "v.mp4", frames=4, draw=busy, **SOURCES[kind])
+    path = make_video(tmp_path / "v.mp4", frames=4, draw=textured, **SOURCES[kind])
     reference, decoder = PyavDecoder(path, 1), on_cpu(path)
     assert decoder.info == reference.info
     assert (decoder.note, decoder.device, decoder.hw_encoder) == (None, "cpu", None)
@@ -123,7 +118,7 @@ def test_crops_are_those_of_pyav(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("form", ["yuv420p", "nv12", "p010le", "yuv420p10le"])
 def test_one_batch_is_what_crops_one_by_one_are(form: str, slack: float) -> None:
     """On a card the boxes are sampled together, from NV12 or P010, and padded to groups."""
-    plain = av.VideoFrame.from_ndarray(busy(0.3, 320, 180), "rgb24").reformat(format="yuv420p")
+    plain = av.VideoFrame.from_ndarray(textured(0.3, 320, 180), "rgb24").reformat(format="yuv420p")
     frame = plain.reformat(format=form)
     for one in (plain, frame):
         one.pts, one.time_base = 0, Fraction(1, 25)
@@ -137,7 +132,7 @@ def test_one_batch_is_what_crops_one_by_one_are(form: str, slack: float) -> None
 
 
 def test_crops_for_nvenc_are_nv12_with_chroma_after_luma() -> None:
-    frame = av.VideoFrame.from_ndarray(busy(0.3, 320, 180), "rgb24").reformat(format="yuv420p")
+    frame = av.VideoFrame.from_ndarray(textured(0.3, 320, 180), "rgb24").reformat(format="yuv420p")
     boxes, sizes = boxes_in(320, 180)
     picture = cuda_crops.picture_of(frame)
     planar = cuda_crops.CardCrops(*batch(picture, np.eye(3), boxes, sizes), None, None)
@@ -269,7 +264,8 @@ def test_the_cpu_goes_on_where_the_card_fails(
     def failing(self: Source, spans: Any) -> Any:
         for number, picture in enumerate(whole(self, spans)):
             if number == 30:
-                raise DamagedFileError("cannot read the video: out of memory")
+                yield Damage(1.0, 9.0, "cannot read the video: out of memory")
+                return
             yield picture
 
     monkeypatch.setattr(Source, "pictures", failing)
@@ -376,8 +372,8 @@ def test_it_says_that_torch_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_clips_are_those_of_the_decoder_pyav(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.video("abcdefghijk", frames=60, draw=busy)
-    project.video("ABCDEFGHIJK", size=(180, 320), frames=50, rotation=90, draw=busy)
+    project.video("abcdefghijk", frames=60, draw=textured)
+    project.video("ABCDEFGHIJK", size=(180, 320), frames=50, rotation=90, draw=textured)
     for video, first, last, box in [
         ("abcdefghijk", 0.2, 1.5, 0.5),
         ("abcdefghijk", 0.9, 2.1, 0.8),
@@ -405,3 +401,16 @@ def test_clips_are_those_of_the_decoder_pyav(
         assert times_of(clip) == times
         for one, other in zip(frames_of(clip), frames, strict=True):
             assert psnr(one.to_ndarray(), other.to_ndarray()) >= LEAST_DB - 5
+
+
+def test_the_ledger_says_that_the_cpu_took_over(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cards, "card_for", lambda _: (None, "no driver here"))
+    project.video("abcdefghijk", frames=30)
+    project.track("abcdefghijk", 0.2, 0.9)
+    project.fetch()
+    project.run("extract-tracks", "--decoder", "cuda").exits(0)
+    assert [line["note"] for line in project.ledger() if line["kind"] == "clips"] == [
+        "no driver here"
+    ]

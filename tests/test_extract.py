@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.referee import cropped, frames_in_span, frames_of, psnr, rgb, times_of
-from tests.videos import disc_centre, make_video
+from tests.videos import disc_centre, make_video, textured
 from trackverse_cli import plugins
 from trackverse_cli.boxes import plan_crop
 from trackverse_cli.clips import CutSettings
@@ -24,6 +25,8 @@ from trackverse_cli.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from trackverse_cli.interfaces import DecoderPlugin
 
 VIDEO = "abcdefghijk"
 
@@ -63,8 +66,9 @@ class Bench:
         *tracks: Track,
         source_size: tuple[int, int] | None = None,
         workers: int = 2,
+        decoder: DecoderPlugin | None = None,
     ) -> CutOutcome:
-        decoder = plugins.choose_decoder("pyav")
+        decoder = decoder or plugins.choose_decoder("pyav")
         cut_settings = CutSettings(
             decoder,
             decoder.settings(),
@@ -284,11 +288,98 @@ def test_a_broken_middle_costs_only_the_clips_that_need_it(bench: Bench, tmp_pat
             damaged[pos : pos + size] = bytes(size)
     intact = source.rename(tmp_path / "intact.mp4")
     source.write_bytes(damaged)
-    early, across = disc_track("early", 0.5, 2.0, (320, 180)), disc_track("x", 3.5, 5.0, (320, 180))
-    outcome = bench.cut(source, early, across)
-    assert [done.track_id for done in outcome.done] == ["early"]
-    assert [(track, reason) for track, reason, _ in outcome.failed] == [("x", "video-damaged")]
-    assert_shows_its_track(bench.clip(early), intact, early, (320, 180))
+    early, across, within, until, late = (
+        disc_track("early", 0.5, 2.0, (320, 180)),
+        disc_track("across", 3.5, 5.5, (320, 180)),
+        disc_track("within", 4.1, 4.2, (320, 180)),
+        disc_track("until", 3.0, 3.75, (320, 180)),  # the last sound picture is at 3.8
+        disc_track("late", 5.02, 7.0, (320, 180)),  # the next key frame is at 5
+    )
+    outcome = bench.cut(source, early, across, within, until, late)
+    assert {done.track_id for done in outcome.done} == {"early", "until", "late"}
+    failed = {track: (reason, message) for track, reason, message in outcome.failed}
+    assert set(failed) == {"across", "within"}
+    for reason, message in failed.values():
+        assert reason == "video-damaged"
+        assert message.endswith("v.mp4: its pictures from 3.840 s to 4.960 s are damaged")
+    for track in (early, until, late):
+        assert_shows_its_track(bench.clip(track), intact, track, (320, 180))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"codec": "libvpx-vp9", "options": {"crf": "20", "cpu-used": "8"}},
+        {"codec": "libsvtav1", "options": {"crf": "30", "preset": "12"}},
+        {"codec": "libx265", "options": {"crf": "20", "x265-params": "log-level=none"}},
+    ],
+    ids=lambda how: how["codec"],
+)
+def test_a_hole_in_a_key_frame_costs_its_clips_whatever_the_codec(
+    bench: Bench, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    source = make_video(tmp_path / "v.mp4", frames=120, gop=40, draw=textured, **how)
+    with av.open(str(source)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    hit = next(p for p in packets if p.is_keyframe and float((p.pts or 0) * p.time_base) > 1.0)
+    place = (hit.pos or 0) + hit.size // 3
+    content = source.read_bytes()
+    source.write_bytes(content[:place] + bytes(512) + content[place + 512 :])
+    assert hit.size > 1600
+    tracks = [
+        disc_track("before", 0.2, 1.3, (320, 180)),
+        disc_track("at", 2.0, 2.6, (320, 180)),
+        disc_track("after", 3.3, 4.5, (320, 180)),
+    ]
+    outcome = bench.cut(source, *tracks)
+    assert [done.track_id for done in outcome.done] == ["before", "after"]
+    assert [(track, reason) for track, reason, _ in outcome.failed] == [("at", "video-damaged")]
+
+
+class _Borrowed:
+    """The decoder `pyav` with an encoder of its own, and a note."""
+
+    def __init__(self, decoder: Any, encoder: str, pix_fmt: str) -> None:
+        self.info, self.hw_encoder, self.note = decoder.info, encoder, "the card is away"
+        self._decoder, self._pix_fmt = decoder, pix_fmt
+
+    def frames(self, spans: Any) -> Any:
+        for frame in self._decoder.frames(spans):
+            yield _BorrowedFrame(frame, self._pix_fmt)
+
+
+class _BorrowedFrame:
+    def __init__(self, frame: Any, pix_fmt: str) -> None:
+        self.pts, self.time_base = frame.pts, frame.time_base
+        self._frame, self._pix_fmt = frame, pix_fmt
+
+    def crop(self, boxes: Any, sizes: Any) -> Any:
+        return [c.reformat(format=self._pix_fmt) for c in self._frame.crop(boxes, sizes)]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "pix_fmt", "codec", "note"),
+    [
+        ("h264_nvenc", "nv12", "h264", "h264_nvenc does not open, so libx264 encodes"),
+        ("no_such_encoder", "nv12", "h264", "no_such_encoder does not open, so libx264 encodes"),
+        ("libx264", "rgb24", "h264", "libx264 does not open, so libx264 encodes"),
+        ("libx264", "nv12", "h264", ""),
+        ("libx265", "yuv420p", "hevc", ""),
+    ],
+)
+def test_a_decoder_brings_an_encoder_that_may_not_open(
+    bench: Bench, tmp_path: Path, encoder: str, pix_fmt: str, codec: str, note: str
+) -> None:
+    source = make_video(tmp_path / "v.mp4", frames=60)
+    plugin = plugins.choose_decoder("pyav")
+    borrowed = replace(plugin, open=lambda *a: _Borrowed(plugin.open(*a), encoder, pix_fmt))
+    track = disc_track("a", 0.2, 1.9, (320, 180))
+    outcome = bench.cut(source, track, decoder=borrowed)
+    assert outcome.failed == ()
+    assert outcome.note == "; ".join(filter(None, ["the card is away", note]))
+    with av.open(str(bench.clip(track))) as clip:
+        assert clip.streams.video[0].codec_context.codec.canonical_name == codec
+    assert_shows_its_track(bench.clip(track), source, track, (320, 180), 28)
 
 
 def test_a_truncated_video_is_damaged_and_not_short(bench: Bench, tmp_path: Path) -> None:
@@ -335,8 +426,9 @@ def test_only_needed_stretches_are_read(tmp_path: Path) -> None:
     decoder = plugins.choose_decoder("pyav")
     opened = decoder.open(source, decoder.settings())
     seeks: list[int] = []
-    seek = opened._seek  # type: ignore[attr-defined]  # the one place where the file is sought
-    opened._seek = lambda pts: (seeks.append(pts), seek(pts))  # type: ignore[attr-defined]
+    reader = opened._reader  # type: ignore[attr-defined]  # what of it seeks
+    seek = reader._seek
+    reader._seek = lambda pts: (seeks.append(pts), seek(pts))
     spans = [(2.0, 3.0), (2.5, 3.2), (30.0, 31.0)]
     times = [float(frame.pts * frame.time_base) for frame in opened.frames(spans)]
     opened.close()

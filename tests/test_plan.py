@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tests.project import Project
 
+PARTS = ("again", "cool_downs", "queue", "restarts", "submit")
 HERE, LATE, GONE_VIDEO = "here-video1", "late-video1", "gone-video1"
 
 
@@ -61,7 +62,12 @@ def test_a_fresh_root(lab: Project) -> None:
     assert told["requests"] == 2
     assert told["classes"] == 3
     assert told["hours"]["bound"] == "pace"
-    assert told["hours"]["together"] == pytest.approx(2 / 280, abs=0.01)
+    hours, waits = told["hours"], told["waits"]
+    assert hours["pace"] == pytest.approx(2 / 280, abs=0.01)
+    assert hours["together"] == pytest.approx(
+        hours["work"] + sum(waits[name] for name in PARTS), abs=0.03
+    )
+    assert told["assumed"]["limit_hours"] is None
     assert told["over_quota"] == []
     assert told["came_share"] is None
 
@@ -158,7 +164,7 @@ def test_nobody_is_asked(lab: Project, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_fits_eighty_columns(lab: Project) -> None:
     lab.env["COLUMNS"] = "80"
     out = lab.run("plan", "--world-size", "128", "--hours", "1").exits(0)
-    out.says("280 videos an hour keep at most 1 core busy: 2 ranks are enough", "by coverage")
+    out.says("280 videos an hour keep at most 1 core busy: 1 rank is enough", "by coverage")
     assert max(len(line) for line in out.out.splitlines()) <= 80
 
 

@@ -142,6 +142,17 @@ def test_merge(lab: Project) -> None:
     conforms("`merge --json`, schema 1", told)
 
 
+def test_adopt(lab: Project) -> None:
+    from tests.original import Script
+
+    line = lab.lines[0]
+    assert isinstance(line, dict)
+    lab.fetch()
+    Script().cut(lab.layout.video_target(VIDEO), line, lab.root)
+    (lab.root / "progress.txt").write_text("1")
+    conforms("`adopt --json`, schema 1", lab.run("adopt", str(lab.root), "--json").exits(1).json)
+
+
 def test_plan(lab: Project) -> None:
     lab.run("fetch-meta", str(lab.write_metadata())).exits(0)
     conforms("`plan --json`, schema 1", lab.run("plan", "--json").exits(0).json)
@@ -284,7 +295,7 @@ def test_the_manifest(lab: Project) -> None:
 
 
 def test_the_document_is_read_whole() -> None:
-    assert len(SECTIONS) == 28
+    assert len(SECTIONS) == 29
     with pytest.raises(AssertionError, match="not documented"):
         conforms("Ledger line `end`", {"kind": "end", "time": 1, "more": 2})
     with pytest.raises(AssertionError, match="is no number"):

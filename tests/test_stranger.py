@@ -153,6 +153,12 @@ class TestExecutor(ExecutorContract):
     test_a_killed_rank_ends = None
 
 class TestDecoder(DecoderContract):
+    goes_on = False  # it ends at what it cannot decode
+
+    # It shows coded pictures as they are.
+    test_rotated_videos = None
+    test_videos_with_wide_pixels = None
+
     def make_decoder(self, path):
         plugin = choose_decoder("strange")
         return plugin.open(path, plugin.settings())
@@ -227,4 +233,4 @@ def test_strangers_keep_the_published_contracts(python: Path, tmp_path: Path) ->
     suite = tmp_path / "test_contracts.py"
     suite.write_text(CONTRACTS)
     told = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", suite, cwd=tmp_path)
-    assert "10 passed" in told
+    assert "22 passed" in told

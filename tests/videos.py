@@ -38,6 +38,13 @@ def disc_centre(at: float) -> tuple[float, float]:
     return 0.5 + 0.25 * np.sin(0.9 * at), 0.5 + 0.2 * np.cos(0.7 * at)
 
 
+def textured(at: float, width: int, height: int) -> NDArray[np.uint8]:
+    """The scene with texture of a few pixels, so that packets are large and a shift shows."""
+    y, x = np.mgrid[0:height, 0:width]
+    texture = 40 * np.sin(x / 1.9 + at) * np.cos(y / 2.3)
+    return (scene(at, width, height) + texture[..., None]).clip(0, 255).astype(np.uint8)
+
+
 def make_video(
     path: Path,
     *,

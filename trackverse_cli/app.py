@@ -71,6 +71,11 @@ class _Group(TyperGroup):
         except OSError as error:
             told = _of_os_error(error)
             _end(ctx, told, told.exit_code, error)
+        except Exception as error:
+            lacks = _lacking(error)
+            if lacks is None:
+                raise
+            _end(ctx, lacks, lacks.exit_code, error)
         except KeyboardInterrupt as error:
             _end(ctx, StoppedError(2), 130, error)
 
@@ -95,9 +100,17 @@ def _globals_first(args: list[str]) -> list[str]:
     return first + rest
 
 
+def _lacking(error: Exception) -> TrackverseError | None:
+    from trackverse_cli.means import lacking
+
+    return lacking(error)
+
+
 def _of_os_error(error: OSError) -> TrackverseError:
     from trackverse_cli.files import STORAGE_FULL
 
+    if lacks := _lacking(error):
+        return lacks
     where = f" {error.filename}" if error.filename else ""
     if error.errno in STORAGE_FULL:
         return TryLaterError(
@@ -107,13 +120,23 @@ def _of_os_error(error: OSError) -> TrackverseError:
 
 
 def _end(ctx: Any, error: TrackverseError, code: int, cause: BaseException | None = None) -> None:
+    from trackverse_cli.log import plain
+    from trackverse_cli.redaction import redacted
+
     verbose = isinstance(ctx.obj, Session) and ctx.obj.verbosity > 0
     if verbose:
-        import traceback
-
-        traceback.print_exception(cause or error)
-    typer.echo(f"trackverse: {error}", err=True)
+        _print_traceback(type(error), cause or error)
+    typer.echo(f"trackverse: {plain(redacted(str(error)))}", err=True)
     raise typer.Exit(code)
+
+
+def _print_traceback(_kind: type[BaseException], error: BaseException, *_: object) -> None:
+    import traceback
+
+    from trackverse_cli.redaction import redacted
+
+    # What a library says in the middle of it may hold an address with a password.
+    typer.echo(redacted("".join(traceback.format_exception(error))), nl=False, err=True)
 
 
 app = typer.Typer(
@@ -213,6 +236,7 @@ def _global_options(
 
 def _add_commands() -> None:
     from trackverse_cli.commands import (
+        adopt,
         cancel,
         clean,
         config,
@@ -247,6 +271,7 @@ def _add_commands() -> None:
         plan,
         export,
         merge,
+        adopt,
         clean,
         config,
         plugins,
@@ -261,4 +286,5 @@ _add_commands()
 
 def main() -> None:
     """Run the command line; this is the console script `trackverse`."""
+    sys.excepthook = _print_traceback
     app()

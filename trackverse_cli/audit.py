@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 from loguru import logger
 
 from trackverse_cli import __version__
-from trackverse_cli.auditor import Auditor, ClipFinding
+from trackverse_cli.auditor import Auditor, ClipFinding, VideoFinding
 from trackverse_cli.catalog import Catalog, open_catalog
 from trackverse_cli.checked import Checked
 from trackverse_cli.clock import Clock, SystemClock, utc_text
@@ -29,10 +29,24 @@ from trackverse_cli.worklist import State, Verdict
 __all__ = ["Audit", "audit", "due_ranks", "parse_level", "record_damage"]
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from trackverse_cli.config import Config
     from trackverse_cli.index import RefusedLine
+    from trackverse_cli.ledger import LedgerState
+
+
+class Watcher(Protocol):
+    """Is told what an audit finds, for those who want more than the counts."""
+
+    def begin(self, catalog: Catalog, ledger: LedgerState) -> None:
+        """Take what is expected and what is recorded, before the first finding."""
+        ...
+
+    def take(self, one: ClipFinding | VideoFinding) -> None:
+        """Take one finding: the clips of a video, then the video; refused lines do not come."""
+        ...
 
 
 def parse_level(name: str) -> Level:
@@ -57,6 +71,7 @@ def audit(
     manifest: Path | None = None,
     fresh: bool = False,
     retry: frozenset[str] = frozenset(),
+    watcher: Watcher | None = None,
     clock: Clock | None = None,
 ) -> Audit:
     """Judge every clip and video of the selection, or of one rank's shard of it.
@@ -69,12 +84,15 @@ def audit(
         manifest: write there what is held and what is not (`trackverse_cli.manifest`).
         fresh: forget what an interrupted run found sound.
         retry: reasons that count as missing though they would not be tried again.
+        watcher: is told of every finding.
         clock: what to take the time from.
 
     Raises:
         UsageError: no usable index, no such rank, or a manifest of one rank or in a bad place.
     """
     catalog = open_catalog(config)
+    if level >= Level.CHECKSUM:
+        catalog.check_bytes()
     _warn_of_recipe(config)
     ranks = assign(catalog.costs, world_size)
     everything = np.arange(len(catalog.costs))
@@ -93,6 +111,8 @@ def audit(
         catalog, config.layout, ledger, recipe_id(config.settings), level,
         checked, manifest is not None, retry,
     )  # fmt: skip
+    if watcher is not None:
+        watcher.begin(catalog, ledger)
     workers = config.settings.extract.workers or usable_cores()
     ended = False
     try:
@@ -100,11 +120,13 @@ def audit(
             progress("checking", len(rows), "videos", clock) as advance,
             ManifestWriter(manifest) if manifest is not None else nullcontext() as writer,
         ):
-            for one in auditor.look(rows, workers):
+            for one in _watched(auditor.look(rows, workers), watcher):
                 if isinstance(one, ClipFinding):
                     _take(found, one, int(ranks[one.clip.row]), writer)
+                    complete = one.verdict.state is State.COMPLETE
+                    found.adopted += complete and auditor.is_adopted(one.clip)
                 else:
-                    found.videos.states[one.verdict.state] += 1
+                    found.add_video(catalog.video_ids[one.row], one.verdict, one.is_news)
                     advance(1)
             if rank in (None, 0):
                 for line in catalog.refused:
@@ -116,6 +138,15 @@ def audit(
         if checked is not None:
             checked.close(ended)
     return found
+
+
+def _watched(
+    findings: Iterable[ClipFinding | VideoFinding], watcher: Watcher | None
+) -> Iterator[ClipFinding | VideoFinding]:
+    for one in findings:
+        if watcher is not None:
+            watcher.take(one)
+        yield one
 
 
 def _take(found: Audit, one: ClipFinding, rank: int, writer: ManifestWriter | None) -> None:
@@ -194,18 +225,28 @@ def _checked_path(config: Config, catalog: Catalog, found: Audit, rank: int | No
 
 
 def record_damage(config: Config, found: Audit) -> None:
-    """Write into the ledger what it does not know yet: damaged clips, so that the next run cuts
-    them again, and clips that are sound after all.
+    """Write into the ledger what it does not know yet: damaged clips and videos, so that the next
+    run makes them again, and clips that are sound after all.
 
     In a folder that cannot be written nothing is recorded.
     """
-    if not found.damaged and not found.healed:
+    if not (found.damaged or found.healed or found.new_videos):
         return
     recipe = recipe_id(config.settings)
+    ids = {one[0] for one in (*found.damaged, *found.healed, *found.new_videos)}
     try:
+        known = read_ledger(config.layout, ids.__contains__)
         with Ledger(
-            config.layout, "verify", 0, 1, found.catalog.name, selection=found.catalog.key
-        ) as ledger:
+            config.layout, "verify", 0, 1, found.catalog.name, selection=found.catalog.key,
+            known=known,
+        ) as ledger:  # fmt: skip
+            for video_id, message in found.new_videos:
+                # What it had when it came stays known, so that the next check finds the same.
+                before = known.videos.get(video_id)
+                checksum = before.checksum if before is not None else ""
+                ledger.video(
+                    video_id, "failed", reason="video-damaged", message=message, checksum=checksum
+                )
             for video_id, track_id, reason, message in found.damaged:
                 ledger.track(video_id, track_id, recipe, reason, message)
             for video_id, track_id, clip in found.healed:

@@ -14,6 +14,8 @@ from trackverse_cli.ledger import ClipRecord
 from trackverse_cli.listed import ListedWorklist
 from trackverse_cli.outputs import Place, ShardIndex, check_member
 from trackverse_cli.probe import ClipFacts, Level, check_clip, check_video
+from trackverse_cli.reasons import HELD
+from trackverse_cli.recipe import ORIGINAL
 from trackverse_cli.worklist import COMPLETE, State, Verdict, not_there
 
 if TYPE_CHECKING:
@@ -69,10 +71,17 @@ class ClipFinding:
 
 @dataclass(frozen=True, slots=True)
 class VideoFinding:
-    """What was found of one video, after all its clips."""
+    """What was found of one video, after all its clips.
+
+    Attributes:
+        row: of the video in the catalogue.
+        verdict: where it stands.
+        is_news: whether it is damaged, and the ledger does not tell.
+    """
 
     row: int
     verdict: Verdict
+    is_news: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +139,18 @@ class Auditor:
                 of_video.append(found.verdict)
                 yield found
             elif isinstance(item, _Video):
-                yield VideoFinding(item.row, found or self._absent(item.video_id, of_video))
+                verdict = found or self._absent(item.video_id, of_video)
+                known = self._work.is_known_damaged(item.video_id)
+                is_news = verdict.state is State.DAMAGED and not known
+                yield VideoFinding(item.row, verdict, is_news)
                 of_video = []
             if stamp is not None and self._checked is not None:
                 self._checked.add(stamp)
+
+    def is_adopted(self, clip: Clip) -> bool:
+        """Say whether another program cut a clip that is complete, and `adopt` took it over."""
+        record = self._work.ledger.clips.get((clip.video_id, clip.track_id))
+        return record is not None and record.recipe == ORIGINAL
 
     def _items(self, rows: NDArray[np.int64]) -> Iterator[Clip | _Video]:
         ids = self._catalog.video_ids
@@ -178,6 +195,8 @@ class Auditor:
         try:
             facts = self._facts(path, place, name, record, level)
         except ItemError as error:
+            if error.reason == "other-recipe" and verdict.reason in HELD | {"clip-damaged"}:
+                return ClipFinding(clip, verdict), None  # `adopt` has said more
             return self._damaged(clip, error, record), None
         healed = None
         if verdict is not COMPLETE:

@@ -16,6 +16,9 @@ from trackverse_cli.errors import ItemError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+_DENSE = 50_000_000
+"""Where a sum over neighbours takes more steps than this for each side of a box, there is FFT."""
+
 SMOOTHING_SECONDS = 0.66
 """The sigma of the Gaussian, in seconds, before it is rounded down to whole samples."""
 
@@ -118,8 +121,22 @@ def _smooth(ts: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.f
     sigma = min(sigma, 4 * ts.size)
     if sigma == 0:
         return boxes
+    if sigma * ts.size > _DENSE:
+        return _smooth_dense(boxes, sigma)
     smoothed: NDArray[np.float64] = gaussian_filter1d(boxes, sigma, axis=0)
     return smoothed
+
+
+def _smooth_dense(boxes: NDArray[np.float64], sigma: int) -> NDArray[np.float64]:
+    """Return what the Gaussian filter does, to 1e-9 px, in a time that a million boxes bear."""
+    count, radius = len(boxes), 4 * sigma
+    at = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 * (at / sigma) ** 2)
+    # Ends that are reflected make a wave of twice the length, to which the weights are added up.
+    period = np.bincount(at % (2 * count), weights / weights.sum(), 2 * count)
+    wave = np.concatenate([boxes, boxes[::-1]])
+    answer = np.fft.rfft(wave, axis=0) * np.fft.rfft(period)[:, None]
+    return np.fft.irfft(answer, 2 * count, axis=0)[:count]
 
 
 def _shape(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:

@@ -69,6 +69,9 @@ class FromDisk:
     def bring(self, video: Video, due: list[Track]) -> Path | None:
         """Return the video's file; where it is not on disk, count its clips as waiting for it."""
         path = find_source(self._run.layout, video.video_id, due)
+        if path is not None and self._run.worklist.is_known_damaged(video.video_id):
+            self._run.summary.not_cut("video-damaged", len(due))
+            return None
         if path is None and self._follow:
             self._run.absent.append((video, due))
         elif path is None:
@@ -138,7 +141,8 @@ class FromHost:
     def _sound_source(self, video: Video, due: Sequence[Track]) -> Path | None:
         path = find_source(self._run.layout, video.video_id, due)
         track_ids = [track.track_id for track in due]
-        if path is None or self._run.worklist.source_is_bad(video.video_id, track_ids, path):
+        work = self._run.worklist
+        if path is None or work.source_is_bad(video.video_id, track_ids, path):
             return None
         return path
 
@@ -156,7 +160,7 @@ class FromHost:
 
     def _fetch(self, video: Video, due: list[Track]) -> Path | None:
         means, video_id = self._means, video.video_id
-        needed = max(float(track.frame_ts.max()) for track in due)
+        needed = max((float(track.frame_ts.max()) for track in due), default=0.0)
         spans = spans_of(due) if means.spans else ()
         means.budget.ask(let_go=self._run.sink.flush)
         try:

@@ -86,6 +86,15 @@ class Catalog:
         """The names of its indexes, joined by `+`."""
         return "+".join(self.names)
 
+    def check_bytes(self) -> None:
+        """Hold every byte of its indexes, and of their metadata files, against their checksums.
+
+        Raises:
+            IndexUnusableError: one is not what it was.
+        """
+        for index in self._indexes:
+            index.check_bytes()
+
     @property
     def sources(self) -> list[dict[str, str]]:
         """Name, file and checksum of each metadata file."""

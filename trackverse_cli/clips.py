@@ -51,13 +51,17 @@ class CutSettings:
 
 @dataclass(frozen=True, slots=True)
 class ClipDone:
-    """A clip that its sink has taken, with what the ledger keeps of it."""
+    """A clip that its sink has taken, with what the ledger keeps of it.
+
+    `note` says why its encoder is not the one that was meant to be; else "".
+    """
 
     track_id: str
     frames: int
     bytes: int
     checksum: str
     finished: FinishedClip
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +199,18 @@ class ClipInProgress:
             names[0] if names else "", frames, self._shop.settings.recipe,
         )  # fmt: skip
         done = self._shop.sink.store(self._temporary, member)
-        return ClipDone(track.track_id, frames, done.bytes, done.checksum, done)
+        note = self._writer.note
+        return ClipDone(track.track_id, frames, done.bytes, done.checksum, done, note)
 
     def _fail(self, error: Exception) -> None:
         if self.result.done():
             return
-        if self._writer is not None:
-            self._writer.abort()
-        if self._temporary is not None:
-            with suppress(OSError):
-                self._temporary.unlink()
-        self.result.set_exception(error)
+        try:
+            if self._writer is not None:
+                self._writer.abort()
+            if self._temporary is not None:
+                with suppress(OSError):
+                    self._temporary.unlink()
+        finally:
+            # Somebody waits for it, even where no memory was left to tidy up.
+            self.result.set_exception(error)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import tomli
 
-from trackverse_cli.config_check import hint, masked, source_of, validate
+from trackverse_cli.config_check import hint, is_secret, shown_value, source_of, validate
 from trackverse_cli.errors import ConfigError
 from trackverse_cli.layout import Layout
+from trackverse_cli.redaction import guard_setting
 from trackverse_cli.settings import SelectSettings, Settings, Stage
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def load_config(
         if not key.startswith(_SELECTION):
             _put(tree, origins, tuple(key.split(".")), value, f"flag {_flag(key)}")
     _absolute_paths(tree, Path.cwd())
+    for dotted, value in _leaves(tree):
+        guard_setting(".".join(dotted), value)
     settings = validate(Settings, tree, origins, "")
     _check_plugin_tables(settings, origins)
     return Config(settings, origins, path, _selection(settings, origins, chosen), chosen)
@@ -161,22 +164,6 @@ def _read(path: Path) -> Tree:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
-_SECRET_WORDS = (
-    "password", "username", "token", "secret", "cookie", "authorization", "twofactor", "headers",
-)  # fmt: skip
-
-
-def is_secret(dotted: str, value: Any) -> bool:
-    """Say whether a value is nobody else's business: a password in a URL, an account's name.
-
-    The path of a cookie file is none: who may read it may read it.
-    """
-    if masked(value) != value and not isinstance(value, dict):
-        return True
-    above, _, name = dotted.rpartition(".")
-    return above.startswith("download.yt_dlp") and any(w in name.lower() for w in _SECRET_WORDS)
-
-
 def _add_secrets(tree: Tree, origins: dict[str, str], file: str) -> None:
     if not file:
         return
@@ -201,7 +188,8 @@ def _put(
         if not isinstance(below, dict):
             above = ".".join(dotted[:depth])
             raise ConfigError(
-                f"{origins.get(above, source)}: {above} = {masked(below)!r}: should be a table"
+                f"{origins.get(above, source)}: {above} = {shown_value(above, below)!r}: "
+                "should be a table"
             )
         tree = below
     tree[dotted[-1]] = value

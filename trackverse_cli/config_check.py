@@ -52,7 +52,7 @@ def _sentence(
         return _unknown(dotted, _known_keys(model, loc[:-1]), origins)
     message = problem["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    given = "" if problem["type"] == "missing" else f" = {masked(problem['input'])!r}"
+    given = "" if problem["type"] == "missing" else f" = {shown_value(dotted, problem['input'])!r}"
     return f"{source_of(dotted, origins)}: {_shown(dotted)}{given}: {message}"
 
 
@@ -78,14 +78,63 @@ def hint(name: str, known: list[str]) -> str:
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
 
 
+_CREDENTIALS = (
+    "password", "passwd", "username", "token", "secret", "cookie", "authorization", "twofactor",
+    "headers", "credential", "api_key", "apikey", "api-key", "visitor_data", "data_sync",
+)  # fmt: skip
+_IN_URL = (
+    (r"(://[^/@\s:]*:)[^/\s]*@", r"\1***@"),
+    (r"(://)[^/@\s:*]+@", r"\1***@"),
+    (
+        r"([?&;][^=&\s?]*(?:token|key|sig|secret|pass|auth|session)[^=&\s?]*=)(?!\{)[^&\s#'\"]+",
+        r"\1***",
+    ),
+    # A proxy without a scheme, which the downloader takes too.
+    (r"^([^\s/:@]+:)[^\s/@]+(@[\w.\[\]:-]+/?)$", r"\1***\2"),
+)
+
+
+def is_credential(name: str) -> bool:
+    """Say whether a key or a header of that name holds what is nobody else's business."""
+    return any(word in name.lower() for word in _CREDENTIALS)
+
+
+def is_secret(dotted: str, value: Any) -> bool:
+    """Say whether a value is nobody else's business: a password in a URL, an account's name.
+
+    The path of a cookie file is none: who may read it may read it.
+    """
+    if masked(value) != value and not isinstance(value, dict):
+        return True
+    for above in ("download.yt_dlp.", "executor.", "decoder."):
+        if dotted.startswith(above):
+            return any(is_credential(part) for part in dotted.removeprefix(above).split("."))
+    return False
+
+
+def shown_value(dotted: str, value: Any) -> Any:
+    """Return a value as it may be printed: with `***` for what is secret."""
+    if value and (is_secret(dotted, value) or is_credential(dotted.rpartition(".")[2])):
+        hidden = masked(value)
+        return "***" if hidden == value and dotted != "download.cookies" else hidden
+    # What should be a table and is none was not understood, so it may hold anything.
+    unread = dotted == "download.yt_dlp" and isinstance(value, str) and re.search("[=:]", value)
+    return "***" if unread else masked(value)
+
+
 def masked(value: Any) -> Any:
-    """Return `value` with `***` for every password in a URL, in lists and tables too."""
+    """Return `value` with `***` for every key in a URL and under a telling name, at any depth."""
     if isinstance(value, str):
-        return re.sub(r"(://[^/@\s:]*:)[^/\s]*@", r"\1***@", value)
+        for pattern, instead in _IN_URL:
+            value = re.sub(pattern, instead, value)
+        return value
     if isinstance(value, list):
         return [masked(one) for one in value]
     if isinstance(value, dict):
-        return {key: masked(one) for key, one in value.items()}
+        return {
+            key: "***" if one and is_credential(str(key)) else masked(one)
+            for key, one in value.items()
+        }
     return value
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from trackverse_cli.config_check import masked
+from trackverse_cli.config_check import shown_value
 from trackverse_cli.errors import UsageError
 from trackverse_cli.files import atomic_write_bytes
 from trackverse_cli.plugins import find_plugins
@@ -26,16 +26,13 @@ _HEAD = """\
 # `trackverse config` shows what is in force and where each value came from.
 """
 
-_SECRETS = ("password", "passwd", "token", "secret")
-
 
 def values_with_origins(config: Config) -> list[tuple[str, Any, str]]:
     """Return (dotted key, value, origin) of every setting; passwords are masked."""
     rows = []
     for key, value in _flat(config.settings.model_dump(mode="json", by_alias=True)):
         origin = _origin(key, config)
-        secret = any(word in key for word in _SECRETS) and value
-        rows.append((key, "***" if secret else masked(value), origin))
+        rows.append((key, shown_value(key, value), origin))
     return rows
 
 

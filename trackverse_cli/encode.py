@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trackverse_cli.settings import EncodeSettings
 
 COMMENT_FORMAT = "trackverse-clip-1"
+_PLAIN = ("yuv420p", "yuvj420p")
 _LONGEST_GOP = 600
 """Frames; key frames are set by time, this only bounds a source with absurd timing."""
 
@@ -69,7 +70,12 @@ class ClipWriter:
         info: the video that the frames come from.
         origin: what the clip says about itself.
         settings: the `[encode]` section.
-        hw_encoder: the decoder's own encoder, which takes the place of the configured one.
+        hw_encoder: the decoder's own encoder, which takes the place of the configured one where
+            it opens; frames come in its format.
+
+    Attributes:
+        frames: how many have been added.
+        note: why the configured encoder had to take the place of `hw_encoder`; else "".
 
     Raises:
         ItemError: reason `encoder-failed`: the encoder refuses the size or its settings.
@@ -91,23 +97,45 @@ class ClipWriter:
         self._gop_seconds = Fraction(settings.gop_seconds)
         self._half_frame = 1 / (2 * info.rate)
         self._frame_units = max(1, round(1 / (info.rate * info.time_base)))
-        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        self._path = path
+        self._size, self._info, self._origin, self._settings = size, info, origin, settings
+        # An encoder of the decoder's own may turn out not to open with its first frame.
+        self._own_encoder = hw_encoder
+        self.note = ""
         try:
-            self._container.metadata["comment"] = origin.to_comment()
-            self._stream = self._open(size, info, settings, hw_encoder or settings.codec)
+            self._start(hw_encoder or settings.codec)
+        except ItemError as error:
+            if hw_encoder is None:
+                raise
+            self._fall_back(error)
+
+    def _start(self, codec: str) -> None:
+        self._container = av.open(
+            str(self._path), "w", format="mp4", options={"movflags": "+faststart"}
+        )
+        try:
+            self._container.metadata["comment"] = self._origin.to_comment()
+            self._stream = self._open(codec)
         except OSError:
             self.abort()
             raise
         except (av.error.FFmpegError, ValueError) as error:
             self.abort()
-            raise _failure(size, error) from error
+            raise _failure(self._size, error) from error
 
-    def _open(
-        self, size: tuple[int, int], info: VideoInfo, settings: EncodeSettings, codec: str
-    ) -> VideoStream:
+    def _fall_back(self, error: ItemError) -> None:
+        """Begin anew with the configured encoder."""
+        own, self._own_encoder = self._own_encoder, None
+        self.abort()
+        self.note = f"{own} does not open, so {self._settings.codec} encodes"
+        _say_once(self.note, error.message)
+        self._start(self._settings.codec)
+
+    def _open(self, codec: str) -> VideoStream:
+        info, settings = self._info, self._settings
         stream: VideoStream = self._container.add_stream(codec, rate=info.rate)  # type: ignore[assignment]  # a name known at run time
         context = stream.codec_context
-        stream.width, stream.height = size
+        stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"
         stream.time_base = context.time_base = info.time_base
         stream.sample_aspect_ratio = Fraction(1)
@@ -130,6 +158,10 @@ class ClipWriter:
         """
         if self.frames == 0:
             self._first_pts = pts
+            if self._own_encoder is not None:
+                self._stream.pix_fmt = frame.format.name
+        if self._own_encoder is None and frame.format.name not in _PLAIN:
+            frame = frame.reformat(format="yuv420p")
         base: Fraction = self._stream.time_base  # type: ignore[assignment]  # set when it was opened
         frame.pts = pts - self._first_pts
         frame.time_base = base
@@ -140,12 +172,28 @@ class ClipWriter:
             self._next_key = seconds + self._gop_seconds
         frame.pict_type = PictureType.I if key else PictureType.NONE
         try:
-            self._container.mux(self._stream.encode(frame))
+            self._encode(frame)
+        except ItemError as error:
+            if self._own_encoder is None or self.frames:
+                raise
+            self._fall_back(error)
+            self._next_key = Fraction(0)
+            self.add(frame, pts, duration)
+            return
+        self.frames += 1
+
+    def _encode(self, frame: VideoFrame) -> None:
+        try:
+            packets = self._stream.encode(frame)
+        # To PyAV some errors of encoders are OSErrors as well, such as "no such device".
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise _failure((frame.width, frame.height), error) from error
+        try:
+            self._container.mux(packets)
         except OSError:
             raise
         except (av.error.FFmpegError, ValueError) as error:
             raise _failure((frame.width, frame.height), error) from error
-        self.frames += 1
 
     def finish(self) -> None:
         """Write what the encoder still holds, and the header; the file is whole after this."""
@@ -160,7 +208,22 @@ class ClipWriter:
                 self._container.close()
 
 
+_told: set[str] = set()
+
+
+def _say_once(note: str, why: str) -> None:
+    from loguru import logger
+
+    if note not in _told:
+        _told.add(note)
+        logger.warning("{}; said once ({})", note, why)
+
+
 def _options(codec: str, settings: EncodeSettings) -> dict[str, str]:
+    if codec.endswith("_nvenc"):
+        # Its presets and its scale of quality are its own; p4 is the middle of p1 to p7.
+        quality = {"preset": "p4", "rc": "vbr", "cq": f"{settings.crf:g}", "b": "0"}
+        return quality | {"forced-idr": "1", "no-scenecut": "1"}
     options = {"crf": f"{settings.crf:g}"}
     if settings.preset:
         options["preset"] = settings.preset

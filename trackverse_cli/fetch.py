@@ -85,6 +85,7 @@ def fetch_metadata(
     """
     require_writable(layout.metadata, "the metadata folder")
     incoming = layout.metadata / _INCOMING
+    layout.check_own(incoming)
     try:
         subset = find_subset(wanted)
         if subset or "://" in wanted:
@@ -242,6 +243,7 @@ def _index_of(path: Path, layout: Layout, name: str) -> Index | None:
 
     try:
         index = open_index(layout, name)
+        index.check_bytes()
     except IndexUnusableError:
         return None
     manifest = index.manifest

@@ -54,10 +54,13 @@ class Audit:
         classes: class -> its clips; clips without one, and refused lines, stand under "".
         ranks: rank -> its clips; refused lines are those of rank 0.
         examples: reason -> a few sentences about them.
+        adopted: complete clips that another program cut, and `adopt` took over.
         due_rows: rows of the index whose videos have a clip that another run may win.
         damaged: (video id, track id, reason, message) of clips that failed the check, and of
             which the ledger does not know it.
         healed: (video id, track id, record) of clips that the ledger calls damaged and are sound.
+        damaged_videos: (video id, message) of videos that failed the check.
+        new_videos: those of them that the ledger does not tell of yet.
     """
 
     level: Level
@@ -69,9 +72,12 @@ class Audit:
     classes: dict[str, Tally] = field(default_factory=dict)
     ranks: dict[int, Tally] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    adopted: int = 0
     due_rows: set[int] = field(default_factory=set)
     damaged: list[tuple[str, str, str, str]] = field(default_factory=list)
     healed: list[tuple[str, str, ClipRecord]] = field(default_factory=list)
+    damaged_videos: list[tuple[str, str]] = field(default_factory=list)
+    new_videos: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -98,6 +104,14 @@ class Audit:
             if len(told) < EXAMPLES:
                 told.append(f"{what}: {verdict.message}" if verdict.message else what)
 
+    def add_video(self, video_id: str, verdict: Verdict, is_news: bool) -> None:
+        """Count one video."""
+        self.videos.states[verdict.state] += 1
+        if verdict.state is State.DAMAGED:
+            self.damaged_videos.append((video_id, verdict.message))
+            if is_news:
+                self.new_videos.append((video_id, verdict.message))
+
     def to_json(self) -> dict[str, Any]:
         """Return what `verify --json` prints."""
         return {
@@ -109,6 +123,7 @@ class Audit:
             "videos": self.videos.to_json(),
             "clips": self.clips.to_json(),
             "reasons": dict(self.reasons.most_common()),
+            "adopted": self.adopted,
             "classes": {name: self.classes[name].to_json() for name in sorted(self.classes)},
             "world_size": self.world_size,
             "ranks": [{"rank": r} | self.ranks[r].to_json() for r in sorted(self.ranks)],

@@ -190,6 +190,23 @@ class Layout:
                 )
         return path
 
+    def check_own(self, *folders: Path) -> None:
+        """Refuse folders to which a symbolic link below a top folder leads, out of it or not.
+
+        Raises:
+            RefusedNameError: one is such; what was written there could land anywhere.
+        """
+        for folder in folders:
+            for top in filter(None, (self.root, self.scratch)):
+                parts = folder.relative_to(top).parts if folder.is_relative_to(top) else ()
+                for depth in range(2, len(parts) + 1):
+                    at = top.joinpath(*parts[:depth])
+                    if at.is_symlink():
+                        raise RefusedNameError(
+                            f"{at} is a symbolic link, and only the top folders of a dataset may "
+                            "be; move it away, then run the same command again"
+                        )
+
     def relative(self, path: Path) -> str:
         """Return `path` relative to the root, which may be moved, as text with `/`."""
         return path.relative_to(self.root).as_posix()

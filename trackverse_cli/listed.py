@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 
 from trackverse_cli.errors import RefusedNameError
+from trackverse_cli.recipe import fits
 from trackverse_cli.worklist import COMPLETE, Verdict, Worklist
 
 
@@ -26,7 +27,7 @@ class ListedWorklist(Worklist):
             return self._absent(video_id, track_id)
         if names is not None and key not in self.ledger.failures:
             record = self.ledger.clips.get(key)
-            if record is None or record.recipe == self.recipe:
+            if record is None or fits(record.recipe, self.recipe):
                 return COMPLETE
         return Worklist.clip(self, video_id, track_id, clip_name)
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import av
 
+from trackverse_cli.download.check import MOST_PIXELS
 from trackverse_cli.encode import ClipOrigin
 from trackverse_cli.errors import ItemError
 from trackverse_cli.files import checksum
+from trackverse_cli.means import raise_if_lacking
+from trackverse_cli.recipe import ORIGINAL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +65,7 @@ def read_clip(path: Path) -> ClipFacts:
             origin = ClipOrigin.from_comment(str(container.metadata.get("comment", "")))
             return ClipFacts(stream.frames, path.stat().st_size, origin)
     except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise_if_lacking(error)
         raise ItemError("clip-damaged", f"{path} cannot be opened: {error}") from error
 
 
@@ -90,6 +94,8 @@ def check_clip(
             f"it was cut with {record.frames} in {record.bytes}",
         )
     origin = facts.origin
+    if origin is None and record is not None and record.recipe == ORIGINAL:
+        origin = ClipOrigin(track_id, video_id, (0, 0), recipe)  # `adopt` held it against its video
     if origin is None:
         raise ItemError("other-recipe", f"{path} was not cut by trackverse")
     if (origin.video, origin.track) != (video_id, track_id):
@@ -115,6 +121,7 @@ def _decode(path: Path, frames: int) -> None:
                     raise ItemError("clip-damaged", f"{path}: frame {seen} is damaged")
                 seen, last = seen + 1, frame.pts
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise_if_lacking(error)
         raise ItemError("clip-damaged", f"{path} cannot be decoded: {error}") from error
     if seen != frames:
         raise ItemError("clip-damaged", f"{path} decodes to {seen} of {frames} frames")
@@ -135,11 +142,17 @@ def check_video(path: Path, level: Level, expected_checksum: str = "") -> None:
     try:
         with _opened(path) as container:
             stream = container.streams.video[0]
+            if stream.width * stream.height > MOST_PIXELS:
+                size = f"{stream.width}x{stream.height}"
+                raise ItemError(
+                    "video-damaged", f"{path} has pictures of {size}, too large to open"
+                )
             if next(container.decode(stream), None) is None:
                 raise ItemError("video-damaged", f"{path} holds no frame")
             if level >= Level.DECODE:
                 _demux(path)
     except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise_if_lacking(error)
         raise ItemError("video-damaged", f"{path} cannot be read: {error}") from error
     if level >= Level.CHECKSUM and expected_checksum and checksum(path) != expected_checksum:
         raise ItemError("video-damaged", f"{path} has another checksum than when it came")

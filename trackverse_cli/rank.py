@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from trackverse_cli.errors import ItemError
+from trackverse_cli.errors import ItemError, RefusedNameError
 from trackverse_cli.extract import CutOutcome, PartlyCutError
 from trackverse_cli.outputs import Arrivals, ShardIndex, check_member
 from trackverse_cli.probe import Level, check_clip
@@ -74,7 +74,7 @@ class RankRun:
             elif self.worklist.is_due(*name):
                 due.append(track)
                 continue
-            elif verdict.state is State.UNRECOVERABLE:
+            elif verdict.state is not State.COMPLETE:
                 self.summary.count(verdict.reason, 1)
                 continue
             self.summary.count("there before", 1)
@@ -91,11 +91,16 @@ class RankRun:
                 self.layout, {v.video_id for v, _ in self.put_off + self.absent}
             )
         self.worklist = Worklist(self.layout, ledger, old.recipe, old.retry, shards)
+        self.ledger.known = ledger
         self._arrivals = _arrivals_of(self.worklist)
 
     def is_here(self, video_id: str) -> bool:
         """Say whether a video was on disk at the last `refresh`."""
         return self.worklist.video(video_id) is not None
+
+    def is_damaged_here(self, video_id: str) -> bool:
+        """Say whether a video that is on disk has failed its check."""
+        return self.worklist.is_known_damaged(video_id) and self.is_here(video_id)
 
     def still_due(self, due: Sequence[Track]) -> list[Track]:
         """Return those of the due tracks that no other run has cut or given up meanwhile."""
@@ -202,7 +207,7 @@ class RankRun:
             done = [
                 (clip.track_id, clip.frames, clip.bytes, clip.checksum) for clip in outcome.done
             ]
-            self.ledger.clips(video_id, recipe, done)
+            self.ledger.clips(video_id, recipe, done, outcome.note)
             self.summary.count("cut", len(done))
         for track_id, reason, message in outcome.failed:
             self.ledger.track(video_id, track_id, recipe, reason, message, source_bytes)
@@ -219,8 +224,9 @@ class RankRun:
                     check_member(clip.finished.place, *check)
                 else:
                     check_clip(self.layout.clip(names[clip.track_id]), *check)
-        except ItemError as error:
-            logger.warning("video {} stays: {}", video.video_id, error.message)
+            self.layout.check_own(path.parent)
+        except (ItemError, RefusedNameError) as error:
+            logger.warning("video {} stays: {}", video.video_id, error)
             return
         size = path.stat().st_size
         path.unlink()

@@ -22,6 +22,9 @@ UNRECOVERABLE: Final = frozenset(
 )
 """Reasons that no retry cures: listed by `verify`, never asked for again."""
 
+HELD: Final = frozenset({"lacks-tail", "wrong-crop"})
+"""Faults of clips that `adopt` found: they stay as they are until somebody asks."""
+
 BLAMELESS: Final = frozenset({"throttled", "offline", "tool", "needs-cookies", "stopped"})
 """Reasons that say nothing about the video itself: this address, machine or account is meant."""
 
@@ -78,6 +81,8 @@ MEANING: Final = MappingProxyType(
         "encoder-failed": "the encoder refused the clip",
         "clip-damaged": "the clip is there but fails its check",
         "other-recipe": "the clip was cut with other settings, or by another program",
+        "lacks-tail": "the clip by other scripts ends before its track; adopt --redo cuts it again",
+        "wrong-crop": "the clip by other scripts is not its track; adopt --redo cuts it again",
     }
 )
 """What each reason means, for a person."""

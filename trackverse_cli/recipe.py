@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 CUTTING_VERSION = 1
 """Grows when the same settings give other pictures or other frames."""
 
+ORIGINAL = "original"
+"""The recipe of a clip that another program cut and `adopt` found to be what was asked for."""
+
+
+def fits(recipe: str, wanted: str) -> bool:
+    """Say whether a clip with this recipe counts where clips are to have the wanted one."""
+    return recipe in (wanted, ORIGINAL)
+
 
 def recipe_id(settings: Settings) -> str:
     """Return 12 hex digits that name how clips are cut under these settings.

@@ -82,6 +82,11 @@ class DownloadSettings(Section):
     floor_bytes_per_second: int = Field(
         16_384, ge=0, description="A slower download, on average over a minute, is broken off."
     )
+    max_bytes: ByteSize = Field(
+        ByteSize(64_000_000_000),
+        gt=0,
+        description="A video that is larger, or does not end, is broken off.",
+    )
     order: Literal["cost", "coverage"] = Field(
         "cost",
         description="Which videos first; coverage: most clips and the rarest classes a request.",

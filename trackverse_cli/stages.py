@@ -102,6 +102,8 @@ def run_stage(
     patience = Patience(clock, stop)
     room = Room(patience, settings.pipeline.storage_wait_seconds)
     room.patient(lambda: require_writable(layout.root, "the dataset folder"))
+    own = (layout.runs, layout.leases, layout.done, layout.state / "budget", layout.state / "pace")
+    layout.check_own(*own)
     order: Order = "cost" if shard.stage == "extract-tracks" else settings.download.order
     recipe = recipe_id(settings)
     key = work_key(catalog.identity, recipe, shard.stage, shard.world_size)
@@ -117,14 +119,15 @@ def run_stage(
         with (
             Ledger(
                 layout, shard.stage, shard.rank, shard.world_size, catalog.name, clock,
-                catalog.key, fence.run, fence.job,
+                catalog.key, fence.run, fence.job, worklist.ledger,
             ) as ledger,
             progress(shard.stage, len(rows), "videos", clock) as advance,
         ):  # fmt: skip
             sink = _sink(config, shard, catalog, fence.run)
             run = RankRun(worklist, ledger, fence, room, sink)
+            mends = shard.stage != "extract-tracks" and not _removes(config, layout)
             videos = chain(
-                _counted(_limited(catalog, rows, run, shard.limit, order), advance),
+                _counted(_limited(catalog, rows, run, shard.limit, order), advance, run, mends),
                 second_looks(run, patience),
                 arrivals(run, patience, settings.pipeline.follow_idle_seconds),
                 second_looks(run, patience),
@@ -164,6 +167,7 @@ def _download(
                     ranges=settings.ranges,
                     floor=(settings.floor_bytes_per_second, FLOOR_SECONDS),
                     on_total=budget.ask,
+                    largest_bytes=config.settings.pipeline.disk_budget,
                 )
             )
 
@@ -238,11 +242,17 @@ def _limited(
 
 
 def _counted(
-    videos: Iterator[tuple[Video, list[Track]]], advance: Callable[[float], None]
+    videos: Iterator[tuple[Video, list[Track]]],
+    advance: Callable[[float], None],
+    run: RankRun,
+    mends: bool,
 ) -> Iterator[tuple[Video, list[Track]]]:
-    """Yield the videos that have due tracks; show every video when the next one is asked for."""
+    """Yield the videos that have due tracks; show every video when the next one is asked for.
+
+    Where the run `mends`, a damaged video that is kept is brought again though no track is due.
+    """
     for video, due in videos:
-        if due:
+        if due or (mends and run.is_damaged_here(video.video_id)):
             yield video, due
         advance(1)
 
@@ -267,10 +277,10 @@ def _cut_all(
                 if not run.begin(video, due):
                     continue
                 path = bring(video, due)
-                if path is None:
+                if path is None or not due:
                     run.end(video)
                     continue
-                remove = settings.pipeline.remove_videos or run.layout.scratch is not None
+                remove = _removes(config, run.layout)
                 pending.add(pool.submit(run.cut, cutter, video, due, path, remove))
                 pending = _settled(pending, workers + VIDEOS_AHEAD)
             _settled(pending, 1)
@@ -280,6 +290,11 @@ def _cut_all(
         finally:
             # What is whole counts, however the run ends.
             run.sink.flush()
+
+
+def _removes(config: Config, layout: Layout) -> bool:
+    """Say whether a video goes once its clips are safe."""
+    return config.settings.pipeline.remove_videos or layout.scratch is not None
 
 
 def _settled(pending: set[Future[None]], limit: int) -> set[Future[None]]:

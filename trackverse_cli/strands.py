@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ class Strand:
                     self._running = False
                     return
                 task = self._tasks.popleft()
-            task()
+            # One that cannot even report, for want of memory, must not hold up those behind it.
+            with suppress(Exception):
+                task()
 
 
 class Window:

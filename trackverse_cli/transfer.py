@@ -200,7 +200,14 @@ def from_url(url: str, folder: Path, progress: Progress | None, clock: Clock) ->
     target = folder / "file"
     name = shown_url(url)
     trouble = ""
-    with httpx.Client(follow_redirects=True, timeout=_TIMEOUT_SECONDS) as client:
+    try:
+        session = httpx.Client(follow_redirects=True, timeout=_TIMEOUT_SECONDS)
+    except ValueError as error:  # its message hides a password
+        raise UsageError(
+            f"a proxy in the environment cannot be used: {error}; look at HTTP_PROXY, HTTPS_PROXY "
+            "and ALL_PROXY"
+        ) from error
+    with session as client:
         for attempt in range(TRIES):
             if attempt:
                 clock.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from trackverse_cli.errors import ItemError, RefusedNameError
 from trackverse_cli.ledger import ClipRecord
-from trackverse_cli.reasons import UNRECOVERABLE
+from trackverse_cli.reasons import HELD, UNRECOVERABLE
+from trackverse_cli.recipe import fits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from trackverse_cli.ledger import LedgerState, TrackEntry
     from trackverse_cli.outputs import Place, ShardIndex
 
-CLIP_FAULTS = ("clip-damaged", "other-recipe")
+CLIP_FAULTS = ("clip-damaged", "other-recipe", *sorted(HELD))
 """Reasons that a check of a clip gives, not the attempt to cut one."""
 
 
@@ -45,8 +46,8 @@ class Verdict:
 
     @property
     def due(self) -> bool:
-        """Whether another try may win it."""
-        return self.state in (State.MISSING, State.DAMAGED)
+        """Whether another try may win it, and is to be made."""
+        return self.state in (State.MISSING, State.DAMAGED) and self.reason not in HELD
 
 
 COMPLETE = Verdict(State.COMPLETE)
@@ -108,9 +109,11 @@ class Worklist:
             return Verdict(State.UNRECOVERABLE, "refused-name", str(error))
         if self.listed(path):
             if failure is not None and failure.reason in CLIP_FAULTS:
-                return Verdict(State.DAMAGED, failure.reason, failure.message)
+                again = failure.reason in HELD & self.retry
+                reason = "clip-damaged" if again else failure.reason
+                return Verdict(State.DAMAGED, reason, failure.message)
             record = self.ledger.clips.get(key)
-            if record is not None and record.recipe != self.recipe:
+            if record is not None and not fits(record.recipe, self.recipe):
                 told = f"{path} was cut with recipe {record.recipe}"
                 return Verdict(State.DAMAGED, "other-recipe", told)
             return COMPLETE
@@ -152,7 +155,9 @@ class Worklist:
         return source is None or failure.source_bytes in (0, source.stat().st_size)
 
     def source_is_bad(self, video_id: str, track_ids: Sequence[str], source: Path) -> bool:
-        """Say whether a cut has already failed because this very file is damaged."""
+        """Say whether a check or a cut has already failed because this very file is damaged."""
+        if self.is_known_damaged(video_id):
+            return True
         failures = [self.ledger.failures.get((video_id, track_id)) for track_id in track_ids]
         return any(
             failure is not None
@@ -160,6 +165,11 @@ class Worklist:
             and self._counts(failure, source)
             for failure in failures
         )
+
+    def is_known_damaged(self, video_id: str) -> bool:
+        """Say whether a video was on disk when a check found it damaged, and none came since."""
+        entry = self.ledger.videos.get(video_id)
+        return entry is not None and (entry.state, entry.reason) == ("failed", "video-damaged")
 
     def is_due(self, video_id: str, track_id: str, clip_name: str) -> bool:
         """Say whether a clip has to be cut; unlike `clip`, look at the file's size as well."""

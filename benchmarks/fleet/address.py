@@ -31,6 +31,7 @@ class Address:
         until: when the cool-down ends; 0 for none so far.
         struck: when the newest throttle was written down.
         throttles: how many cool-downs there were.
+        rests: [begin, end] of each.
     """
 
     def __init__(self, terms: Terms, trouble: Trouble, seed: int) -> None:
@@ -40,6 +41,7 @@ class Address:
         self.until = 0.0
         self.struck = 0.0
         self.throttles = 0
+        self.rests: list[list[float]] = []
         self._lag = LOOK_LAG * terms.rate.poll_seconds
         self._spacing = terms.rate.spacing_seconds
         self._state = CoolDown()
@@ -53,6 +55,12 @@ class Address:
         begin = after_seconds + self._chance.expovariate(1 / (self._trouble.throttle_hours * 3600))
         mean = self._trouble.throttle_minutes * 60
         self._bad = (begin, begin + self._chance.expovariate(1 / mean))
+
+    @property
+    def mean_seconds(self) -> float:
+        """The mean distance of two requests while somebody waits."""
+        rate = self.terms.rate
+        return rate.interval_seconds * (1 + rate.jitter / 2) + rate.margin_seconds + self._lag
 
     def free(self) -> float:
         """Return when a newcomer could send: what `Rotation` compares."""
@@ -82,8 +90,11 @@ class Address:
     def strike(self, at: float) -> None:
         """Write down a throttle."""
         state = after(self._state, self._event(at, throttled=True))
-        self.throttles += state.name != self._state.name or not self._state.level
+        if state.name != self._state.name or not self._state.level:
+            self.throttles += 1
+            self.rests.append([at, at])
         self._state, self.until, self.struck = state, state.until_ms / 1000, at
+        self.rests[-1][1] = self.until
 
     def answered(self, at: float) -> None:
         """Write down an answer: an hour of them takes a doubling back."""

@@ -1,10 +1,15 @@
-"""Every number that goes into the simulation, with where it comes from."""
+"""Every number that goes into the simulation, with where it comes from.
+
+What `plan` assumes as well, the simulation takes from `plan.rates`.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from typing import Final
+
+from trackverse_cli import plan
 
 INTERPRETER_SECONDS: Final = 2.0
 """Interpreter, imports (0.6 s of them yt-dlp's) and the opening of the index, on a cold node."""
@@ -22,24 +27,11 @@ SLURM_NOTICES_SECONDS: Final = 300.0
 """Slurm's default SlurmdTimeout: so long until a lost node's ranks are queued again."""
 
 SIGNAL_SECONDS: Final = 120.0
-MAX_REQUEUES: Final = 20
 REQUEUE_DELAY_SECONDS: Final = 3600.0
 """Defaults of the Slurm executor (docs/slurm.md)."""
 
-SUBMIT_EVERY_SECONDS: Final = 86_400.0
-"""Assumed: once a day somebody runs `submit` again for ranks that ended with something left."""
-
-PAGE_SECONDS: Final = 4.0
-"""Assumed: asking for a video's page and its formats."""
-
 REFUSED_SECONDS: Final = 2.0
 """Assumed: until a throttled or refused request is answered."""
-
-TRANSIENT_SECONDS: Final = 30.0
-"""Assumed: three attempts at a line that fails, with the waits between them."""
-
-LINE_BYTES_PER_SECOND: Final = 5e6
-"""Assumed: what one download gets of the line (40 Mbit/s)."""
 
 LOOK_LAG: Final = 0.5
 """How late the next in line sees that it is its turn, in poll distances: measured by `room`."""
@@ -61,6 +53,9 @@ class Trouble:
             of 2,048 nodes in 54 days (arXiv 2407.21783, section 3.3.4).
         limit_seconds: time limit of a job, infinite for none.
         queue_seconds: mean wait in the queue, each time.
+        max_requeues: how often a rank queues itself again: the Slurm executor's default.
+        submit_seconds: so often, counted from the first time, somebody runs `submit` again for
+            ranks that ended with something left.
     """
 
     permanent: float = 0.12
@@ -73,6 +68,24 @@ class Trouble:
     node_hours: float = 264 * 24.0
     limit_seconds: float = 86_400.0
     queue_seconds: float = 300.0
+    max_requeues: int = 20
+    submit_seconds: float = 86_400.0
+
+    def told(self) -> plan.Trouble:
+        """Return the same as `plan` is told it."""
+        return plan.Trouble(
+            gone=self.permanent + self.access + self.geo + self.ambiguous,
+            unclear=self.ambiguous,
+            failing=self.transient,
+            throttled_every=self.throttle_hours,
+            throttled=self.throttle_minutes / 60,
+            node_every=self.node_hours,
+            queue=self.queue_seconds / 3600,
+            limit=(self.limit_seconds - SIGNAL_SECONDS) / 3600,
+            requeues=self.max_requeues,
+            requeue_delay=REQUEUE_DELAY_SECONDS / 3600,
+            submit_every=self.submit_seconds / 3600,
+        )
 
 
 TROUBLE: Final = Trouble()

@@ -196,11 +196,9 @@ def worst_window(times: Any, interval: float) -> float:
 def _idle(fleet: Fleet) -> float:
     hours = []
     for address in fleet.addresses:
-        rate = address.terms.rate
-        mean = rate.interval_seconds * (1 + rate.jitter / 2) + rate.margin_seconds
-        mean += known.LOOK_LAG * rate.poll_seconds
         times = address.grants
-        hours.append((times[-1] - len(times) * mean) / 3600 if times else 0.0)
+        unused = times[-1] - len(times) * address.mean_seconds if times else 0.0
+        hours.append(unused / 3600)
     return max(0.0, sum(hours) / len(hours)) if hours else 0.0
 
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from benchmarks.fleet import assumptions as known
-from benchmarks.fleet.assumptions import PLAIN, TROUBLE, Setup
+from benchmarks.fleet.assumptions import PLAIN, TROUBLE, Setup, Trouble
 from benchmarks.fleet.counts import Counts, Turns, clip_bytes, count, line_bytes
+from benchmarks.fleet.parts import PARTS_HEAD, parts_row
 from benchmarks.fleet.room import model_turns, real_turns
 from benchmarks.fleet.simulation import Fleet
 from benchmarks.fleet.world import MOST_TRACKS, SCALE, TAIL, make_world
@@ -78,8 +79,8 @@ class Played:
         return self.plan.times.makespan_hours / self.counts.last_clip_hours
 
 
-def planned(world: World, found: Survey, setup: Setup) -> Plan:
-    """Return what `plan` says of the same videos."""
+def planned(world: World, found: Survey, setup: Setup, trouble: Trouble = PLAIN) -> Plan:
+    """Return what `plan` says of the same videos, told the same troubles."""
     terms = PlanTerms(
         egresses=tuple(f"default-{number}" for number in range(max(1, setup.addresses))),
         videos_per_hour=setup.videos_per_hour,
@@ -87,6 +88,7 @@ def planned(world: World, found: Survey, setup: Setup) -> Plan:
         world_size=setup.world_size,
         cores_per_rank=setup.cores,
         remove_videos=setup.remove_videos,
+        trouble=trouble.told(),
     )
     return make_forecast(found, world.costs, Rates(), terms, np.arange(world.videos))
 
@@ -166,15 +168,16 @@ def size_section(
         f"{world.encoded.mean():.0f} s together."
     )
     rows = []
-    plans: dict[tuple[int, float], Plan] = {}
+    plans: dict[tuple[int, float, bool], Plan] = {}
     for setup in setups:
-        key = (setup.addresses, setup.videos_per_hour)
-        if key not in plans:
-            plans[key] = planned(world, world.survey(not setup.addresses), setup)
         for trouble in (False, True):
+            key = (setup.addresses, setup.videos_per_hour, trouble)
+            if key not in plans:
+                wrong = TROUBLE if trouble else PLAIN
+                plans[key] = planned(world, world.survey(not setup.addresses), setup, wrong)
             one = played(world, setup, plans[key], trouble, seed, turns)
-            rows.append((time_row(one), cost_row(one)))
-    for words, place in ((TIME_HEAD, 0), (COST_HEAD, 1)):
+            rows.append((time_row(one), parts_row(one), cost_row(one)))
+    for place, words in enumerate((TIME_HEAD, PARTS_HEAD, COST_HEAD)):
         head(words)
         for row in rows:
             print(row[place])

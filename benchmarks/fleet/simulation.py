@@ -19,6 +19,7 @@ from trackverse_cli.outputs.sink import MAX_WAIT_SECONDS
 from trackverse_cli.outputs.writer import MAX_CLIPS
 from trackverse_cli.pace import Terms, rate_of
 from trackverse_cli.plan import Rates
+from trackverse_cli.plan.rates import FAILING_SECONDS, PAGE_SECONDS
 from trackverse_cli.reasons import Look, next_try_after, settle
 from trackverse_cli.shards import assign
 from trackverse_cli.stages import VIDEOS_AHEAD
@@ -83,7 +84,7 @@ class Fleet:
         # All cores of a rank are at one video; its decoding is on one of them.
         self._share = array("d", (self.work / setup.cores).tobytes())
         self._least = array("d", decode.tobytes())
-        seconds = known.PAGE_SECONDS + world.length * rates.video / known.LINE_BYTES_PER_SECOND
+        seconds = PAGE_SECONDS + world.length * rates.video / rates.line
         self._download = array("d", seconds.tobytes())
         self._tracks = array("q", world.tracks.astype(np.int64).tobytes())
         self._fate = self._fates(seed) if setup.addresses else bytes(world.videos)
@@ -192,10 +193,10 @@ class Fleet:
             self._moment(rank, row, "throttled", at + known.REFUSED_SECONDS)
             return at + known.REFUSED_SECONDS
         if self.trouble.transient and self._chance.random() < self.trouble.transient:
-            self._moment(rank, row, "transient", at + known.TRANSIENT_SECONDS)
-            return at + known.TRANSIENT_SECONDS
+            self._moment(rank, row, "transient", at + FAILING_SECONDS)
+            return at + FAILING_SECONDS
         if self._fate[row]:
-            then = at + known.PAGE_SECONDS
+            then = at + PAGE_SECONDS
             self._failed(rank, row, FATES[self._fate[row]], then)
             return then
         came = at + self._download[row]
@@ -300,12 +301,12 @@ class Fleet:
     def _next_start(self, rank: Rank, at: float, why: str) -> float:
         if why == "node":
             return at + known.SLURM_NOTICES_SECONDS + self._queued()
-        if why != "left" and rank.requeues < known.MAX_REQUEUES:
+        if why != "left" and rank.requeues < self.trouble.max_requeues:
             rank.requeues += 1
             delay = known.REQUEUE_DELAY_SECONDS if why == "cool-down" else 0.0
             return at + delay + self._queued()
         rank.requeues = 0
-        every = known.SUBMIT_EVERY_SECONDS
+        every = self.trouble.submit_seconds
         day = (at // every + 1) * every
         self.tally.submits.add(day)
         return day + self._queued()

@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from trackverse_cli.errors import DamagedFileError, LacksError
-from trackverse_cli.interfaces import close_decoder
+from trackverse_cli.interfaces import Damage, close_decoder
 from trackverse_cuda import cards
 from trackverse_cuda.crops import CudaFrame
 from trackverse_cuda.source import Source
@@ -101,31 +101,35 @@ class CudaDecoder:
         self._leave_card(reason, why)
         return None
 
-    def frames(self, spans: Sequence[tuple[float, float]]) -> Iterator[Frame]:
+    def frames(self, spans: Sequence[tuple[float, float]]) -> Iterator[Frame | Damage]:
         """Yield the frames that some span (start, stop), in seconds, holds, in order, each once.
 
-        Where the card fails under way, the CPU goes on after the last good frame.
+        Where the card fails under way, the CPU goes on after the last good frame; where it fails
+        too, a `Damage` takes the place of the frames.
 
         Raises:
-            DamagedFileError: the video cannot be decoded further.
+            DamagedFileError: the file cannot be sought in.
         """
         last: int | None = None
-        try:
-            for frame in self._brought(spans):
-                last = frame.pts
-                yield frame
+        for found in self._brought(spans):
+            if isinstance(found, Damage) and self._may_leave_card:
+                self._close_source()
+                self._leave_card("damage", f"cuda:{self._card} stopped: {found.message}")
+                break
+            last = last if isinstance(found, Damage) else found.pts
+            yield found
+        else:
             return
-        except DamagedFileError as error:
-            if self._card is None or self._context is not None:
-                raise
-            self._close_source()
-            self._leave_card("damage", f"cuda:{self._card} stopped: {error}")
         self._source = by_other(self._path, self._settings.threads)
         at = float("-inf") if last is None else float(last * self.info.time_base)
         left = [(max(start, at), stop) for start, stop in spans if stop >= at]
-        for frame in self._brought(left):
-            if last is None or frame.pts > last:
-                yield frame
+        for found in self._brought(left):
+            if isinstance(found, Damage) or last is None or found.pts > last:
+                yield found
+
+    @property
+    def _may_leave_card(self) -> bool:
+        return self._card is not None and self._context is None
 
     def close(self) -> None:
         """Close the file and give the place on the card back; frames stay valid."""
@@ -140,12 +144,16 @@ class CudaDecoder:
         else:
             close_decoder(self._source)
 
-    def _brought(self, spans: Sequence[tuple[float, float]]) -> Iterator[Frame]:
+    def _brought(self, spans: Sequence[tuple[float, float]]) -> Iterator[Frame | Damage]:
         if not isinstance(self._source, Source):
             yield from self._source.frames(spans)
             return
-        for picture in self._source.pictures(spans):
-            yield CudaFrame(picture, self._source.to_coded, self._context, self._no_memory)
+        to_coded = self._source.display.to_coded()
+        for found in self._source.pictures(spans):
+            if isinstance(found, Damage):
+                yield found
+            else:
+                yield CudaFrame(found, to_coded, self._context, self._no_memory)
 
     def _no_memory(self) -> None:
         why = f"{self.device} has no memory left for crops of a frame"

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from trackverse_cli.decoding import CHROMA, LUMA
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,10 +27,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Size = tuple[int, int]
 
-_LUMA = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-_CHROMA = np.array([[2, 0, 0.5], [0, 2, 1], [0, 0, 1]])
-_SITINGS = tuple((siting, np.linalg.inv(siting)) for siting in (_LUMA, _CHROMA))
-
+_SITINGS = tuple((siting, np.linalg.inv(siting)) for siting in (LUMA, CHROMA))
 
 SHRINK_LIMIT = 1.5
 """Beyond this factor bilinear sampling would skip source pixels: sample finer, then average."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 import cv2
@@ -20,8 +19,6 @@ from av import VideoFrame
 from trackverse_pyav.sampling import sample
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
     from numpy.typing import NDArray
 
     Matrix = NDArray[np.float64]
@@ -33,42 +30,6 @@ SHRINK_LIMIT = 1.5
 _LUMA = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 _CHROMA = np.array([[2, 0, 0.5], [0, 2, 1], [0, 0, 1]])
 _FROM_LUMA, _FROM_CHROMA = np.linalg.inv(_LUMA), np.linalg.inv(_CHROMA)
-
-
-@dataclass(frozen=True, slots=True)
-class Display:
-    """How coded pixels become the picture that a viewer sees.
-
-    Attributes:
-        coded: (width, height) of the coded picture.
-        rotation: degrees counter-clockwise, a multiple of 90.
-        pixel_aspect: width / height of one coded pixel.
-    """
-
-    coded: tuple[int, int]
-    rotation: int
-    pixel_aspect: Fraction
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) of the displayed picture in square pixels."""
-        width, height = max(1, round(self.coded[0] * self.pixel_aspect)), self.coded[1]
-        return (height, width) if self.rotation % 180 else (width, height)
-
-    def to_coded(self) -> Matrix:
-        """Return the 3x3 map from displayed to coded positions."""
-        width, height = self.size
-        # Where the displayed axes' unit square comes from in the unit square of the coded picture.
-        turn = {
-            0: [[1, 0, 0], [0, 1, 0]],
-            90: [[0, -1, 1], [1, 0, 0]],
-            180: [[-1, 0, 1], [0, -1, 1]],
-            270: [[0, 1, 0], [-1, 0, 1]],
-        }[self.rotation % 360]
-        shrink = np.diag([1 / width, 1 / height, 1])
-        grow = np.diag([self.coded[0], self.coded[1], 1.0])
-        matrix: Matrix = grow @ np.array([*turn, [0, 0, 1]], dtype=np.float64) @ shrink
-        return matrix
 
 
 def planes_of(frame: VideoFrame) -> list[Plane]:
@@ -86,7 +47,7 @@ class Crops(Sequence[VideoFrame]):
 
     Args:
         frame: a yuv420p or yuvj420p frame.
-        to_coded: `Display.to_coded()`.
+        to_coded: `trackverse_cli.decoding.Display.to_coded()`.
         boxes: (m, 4) xywh in displayed pixels.
         sizes: m times (width, height), even.
     """

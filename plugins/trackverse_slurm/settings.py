@@ -104,6 +104,11 @@ class SlurmSettings(BaseModel):
         default=[], description="Further options of sbatch, one word each."
     )
 
+    @property
+    def limit_seconds(self) -> float:
+        """The time limit of a task in seconds, infinite for none: `plan` counts with it."""
+        return time_limit_seconds(self.time)
+
     @model_validator(mode="after")
     def _leaves_time_to_work(self) -> Self:
         if 2 * self.signal_seconds > time_limit_seconds(self.time):

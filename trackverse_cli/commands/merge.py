@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trackverse_cli.commands.options import AsJson, Workers, print_json
+from trackverse_cli.commands.options import AsJson, Workers, plain, print_json
 
 if TYPE_CHECKING:
     from trackverse_cli.merging import Merged, RootTally
@@ -75,7 +75,7 @@ def merge(
 def _print(merged: Merged) -> None:
     would = "would be " if merged.dry_run else ""
     for tally in merged.roots:
-        typer.echo(_plain(tally.root))
+        typer.echo(plain(tally.root))
         for what, counts in (("clips", tally.clips), ("videos", tally.videos)):
             typer.echo(
                 f"  {what}: {counts['brought']:,} {would}brought, {counts['replaced']:,} "
@@ -84,7 +84,7 @@ def _print(merged: Merged) -> None:
             )
         _print_rest(tally, merged.dry_run)
     for one in merged.left_out[:SHOWN]:
-        typer.echo(f"left out: {_plain(one.what)}: {one.reason}: {_plain(one.message)}")
+        typer.echo(f"left out: {plain(one.what)}: {one.reason}: {plain(one.message)}")
     left = sum(tally.reasons.total() for tally in merged.roots) - len(merged.left_out[:SHOWN])
     if left > 0:
         typer.echo(f"... and {left:,} more; --json names the first thousand")
@@ -97,8 +97,3 @@ def _print_rest(tally: RootTally, dry_run: bool) -> None:
     ways = ", ".join(f"{number:,} by {way}" for way, number in tally.how.most_common())
     if tally.bytes:
         typer.echo(f"  {tally.bytes / 1e6:,.1f} MB" + ("" if dry_run else f" ({ways})"))
-
-
-def _plain(text: str) -> str:
-    """Return a name as it can be printed: it may hold anything that a file system takes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -50,6 +50,11 @@ def print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
+def plain(text: str) -> str:
+    """Return a name as it can be printed: it may hold anything that a file system takes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def run_stage_command(
     session: Session,
     stage: Stage,

@@ -37,31 +37,74 @@ def plan(
     hours: Annotated[
         float | None, typer.Option(help="Also say what is reached after H hours.", metavar="H")
     ] = None,
+    queue_hours: Annotated[
+        float | None, typer.Option(help="Mean wait in the scheduler's queue.", min=0, metavar="H")
+    ] = None,
+    submit_every: Annotated[
+        float | None,
+        typer.Option(help="Somebody runs submit again every H hours (24).", min=0.1, metavar="H"),
+    ] = None,
+    throttled_every: Annotated[
+        float | None,
+        typer.Option(
+            help="An address is throttled every H hours (72); 0: never.", min=0, metavar="H"
+        ),
+    ] = None,
+    node_every: Annotated[
+        float | None,
+        typer.Option(help="A node fails every H hours (6336); 0: never.", min=0, metavar="H"),
+    ] = None,
+    gone: Annotated[
+        float | None,
+        typer.Option(help="Share of videos that are gone (0.2).", min=0, max=1, metavar="SHARE"),
+    ] = None,
+    failing: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of requests that fail for a moment (0.02).", min=0, max=0.9, metavar="SHARE"
+        ),
+    ] = None,
+    line: Annotated[
+        float | None,
+        typer.Option(help="Mbit/s that one download gets (40).", min=0.1, metavar="MBIT"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what is left to do and what it takes.
 
     From the index, the ledger and the folders: requests, hours at the pace, bytes, files and core
-    hours; how many ranks the pace can feed; and what a part of the requests would give, in the
-    order of the index and in the order of most clips and rarest classes first.
+    hours; the waits for cool-downs, the queue and the next submit; how many ranks the pace can
+    feed; and what a part of the requests would give, in the order of the index and in the order of
+    most clips and rarest classes first.
     """
     config = ctx.obj.config()
     from trackverse_cli.catalog import open_catalog
     from trackverse_cli.errors import UsageError
-    from trackverse_cli.plan import make_plan, terms_of, to_json
+    from trackverse_cli.plan import Given, make_plan, terms_of, to_json
     from trackverse_cli.signals import stop_on_signals
 
     if hours is not None and not hours > 0:
         raise UsageError(f"{hours:g} hours are no time to plan for; give --hours above 0")
-    terms = terms_of(config, world_size=world_size, cores=cores, order=order, hours=hours)
+    if line is not None and not 0 < line < 1e6:
+        raise UsageError(f"{line:g} Mbit/s are no line to plan for; give --line from 0.1")
+    given = Given(gone, failing, throttled_every, node_every, queue_hours, submit_every)
+    terms = terms_of(
+        config,
+        world_size=world_size,
+        cores=cores,
+        order=order,
+        hours=hours,
+        line=None if line is None else line * 1e6 / 8,
+        given=given,
+    )
     with stop_on_signals():
         catalog = open_catalog(config)
         found = make_plan(config, catalog, terms)
     if as_json:
         print_json(to_json(found, catalog.name, catalog.key))
         return
-    for line in _lines(found):
-        typer.echo(line)
+    for text in _lines(found):
+        typer.echo(text)
 
 
 def _lines(found: Plan) -> Iterator[str]:
@@ -102,6 +145,7 @@ def _left(found: Plan) -> Iterator[str]:
 
 def _time(found: Plan) -> Iterator[str]:
     from trackverse_cli.plan.report import split
+    from trackverse_cli.plan.told import assumed_text, bound_text, waits_text
 
     times, terms = found.times, found.terms
     ranks = "1 rank" if terms.world_size == 1 else f"{terms.world_size:,} ranks"
@@ -115,6 +159,9 @@ def _time(found: Plan) -> Iterator[str]:
     if number > 1:
         for one in split(found):
             yield f"{'':{_INDENT + 2}}{one['egress']}: {one['requests']:,} requests"
+    if times.bound == "bringing":
+        told = f"{_hours(times.bringing_hours)} of downloads, one at a time in each rank"
+        yield from _row("bringing", told)
     if terms.share:
         told = f"{_hours(times.slowest_share_hours)} for the rank with most requests"
         yield from _row("share", f"{told}, with 1/{terms.share} of the pace")
@@ -123,10 +170,10 @@ def _time(found: Plan) -> Iterator[str]:
         f"{_hours(times.slowest_cut_hours)} for the rank with most work; "
         f"{times.cpu_hours:,.1f} core hours in all",
     )
-    bound = {"pace": "the pace decides", "cutting": "the cutting decides"}.get(times.bound)
-    told = bound or "the share of the pace decides"
-    yield from _row("together", f"{_hours(times.makespan_hours)}; {told}")
+    yield from _row("waits", waits_text(times))
+    yield from _row("together", f"{_hours(times.makespan_hours)}; {bound_text(times)}")
     yield from _row("", times.feeding)
+    yield from _row("assumed", assumed_text(found))
 
 
 def _storage(found: Plan) -> Iterator[str]:
@@ -185,12 +232,9 @@ def _wrapped(told: str, first: str = "", later: str = "") -> list[str]:
 
 
 def _hours(hours: float) -> str:
-    """Return hours for a person, in days where they are many."""
-    if hours >= 48:
-        return f"{hours / 24:,.1f} days"
-    if hours >= 1:
-        return f"{hours:.1f} h"
-    return f"{hours * 60:.0f} min"
+    from trackverse_cli.plan.told import hours_text
+
+    return hours_text(hours)
 
 
 def _size(size: float) -> str:

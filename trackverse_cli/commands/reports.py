@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -84,6 +85,8 @@ def print_audit(
     for name, tally in (("clips", found.clips), ("videos", found.videos)):
         table.add_row(name, *_numbers(tally))
     out.print(table)
+    if found.adopted:
+        out.print(f"{found.adopted:,} of the complete clips were adopted", highlight=False)
     if found.reasons:
         reasons = Table("clips", "reason", "meaning", box=None)
         for reason, number in found.reasons.most_common():
@@ -96,8 +99,16 @@ def print_audit(
                 out.print(f"  {sentence}", markup=False, highlight=False, style="dim")
         _print_worst(out, "class", {name or "(none)": t for name, t in found.classes.items()})
         _print_worst(out, "rank", {str(number): t for number, t in found.ranks.items()})
+    for _, sentence in found.damaged_videos[:WORST_SHOWN]:
+        out.print(f"damaged video: {sentence}", markup=False, highlight=False)
+    if found.damaged_videos:
+        out.print("`trackverse download-videos` brings damaged videos again", highlight=False)
     typer.echo()
-    typer.echo(_next_step(found, config, rank, world_size))
+    step = next_step(found, config, rank, world_size)
+    if step.command:
+        typer.echo(f"next: {step.command}" + (f" ({step.note})" if step.note else ""))
+    else:
+        typer.echo(step.note)
 
 
 def _print_worst(out: Console, what: str, tallies: Mapping[str, Tally]) -> None:
@@ -135,24 +146,46 @@ def _numbers(tally: Tally) -> list[str]:
     ]
 
 
-def _next_step(found: Audit, config: Config, rank: int | None, world_size: int | None) -> str:
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What to do after a `verify`.
+
+    Attributes:
+        command: the command to run, or "" where none would win anything.
+        note: a sentence about it, or about why there is none.
+    """
+
+    command: str
+    note: str
+
+
+def next_step(
+    found: Audit, config: Config, rank: int | None = None, world_size: int | None = None
+) -> NextStep:
+    """Return what to run next."""
     from trackverse_cli.findings import due_ranks
 
     if found.complete:
         sound = "" if found.level == 0 else " and sound"
-        return f"complete: every clip is there{sound}"
+        return NextStep("", f"complete: every clip is there{sound}")
     if not found.due_rows:
-        return "nothing is left that another run could win; the rest is listed above"
+        told = "nothing is left that another run could win; the rest is listed above"
+        return NextStep("", told)
     submit = config.settings.submit
-    words = _same_catalog(found, config)
+    words = f"trackverse {_same_catalog(found, config)}"
     if rank is not None:
-        return (
-            f"next: trackverse {words}{submit.stage} --rank {rank} --world-size {found.world_size}"
-        )
-    size = world_size or submit.of_stage(submit.stage)[1]
+        share = f"--rank {rank} --world-size {found.world_size}"
+        return NextStep(f"{words}{submit.stage} {share}", "")
+    size = report_world_size(config, world_size)
     again = due_ranks(found.catalog, found.due_rows, size)
-    told = f" (ranks {_ranges(again)} of {size} have something left)" if size > 1 else ""
-    return f"next: trackverse {words}submit --world-size {size}{told}"
+    told = f"ranks {_ranges(again)} of {size} have something left" if size > 1 else ""
+    return NextStep(f"{words}submit --world-size {size}", told)
+
+
+def report_world_size(config: Config, world_size: int | None) -> int:
+    """Return how many ranks share the work: as asked, or as `submit` would have it."""
+    submit = config.settings.submit
+    return world_size or submit.of_stage(submit.stage)[1]
 
 
 def _same_catalog(found: Audit, config: Config) -> str:

@@ -33,10 +33,12 @@ class ReadFrames:
     Attributes:
         pictures: (t, height, width, 3) uint8 RGB.
         numbers: (t,) which frames they are.
+        seconds: (t,) when each is shown, from the clip's beginning.
     """
 
     pictures: Picture
     numbers: Numbers
+    seconds: NDArray[np.float64]
 
 
 def read_frames(
@@ -67,12 +69,16 @@ def read_frames(
             stream.codec_context.thread_count = 1
             numbers = choose(len(stream.index_entries))
             wanted, places = np.unique(numbers, return_inverse=True)
-            pictures = [_picture(frame, size) for frame in _frames(container, stream, wanted)]
+            read = [
+                (_picture(frame, size), frame.time or 0.0)
+                for frame in _frames(container, stream, wanted)
+            ]
     except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
         raise DamagedFileError(str(error)) from error
-    if len(pictures) < len(wanted):
-        raise DamagedFileError(f"it ends before its frame {wanted[len(pictures)]}")
-    return ReadFrames(np.stack([pictures[place] for place in places.tolist()]), numbers)
+    if len(read) < len(wanted):
+        raise DamagedFileError(f"it ends before its frame {wanted[len(read)]}")
+    pictures = np.stack([read[place][0] for place in places.tolist()])
+    return ReadFrames(pictures, numbers, np.array([read[place][1] for place in places.tolist()]))
 
 
 def _picture(frame: VideoFrame, size: tuple[int, int] | None) -> Picture:

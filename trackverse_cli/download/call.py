@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from trackverse_cli.download.bounds import Bounds
 from trackverse_cli.download.cookies import Cookies
 from trackverse_cli.download.errors import (
     NO_RUNTIME,
@@ -30,6 +31,7 @@ from trackverse_cli.download.stretches import (
 )
 from trackverse_cli.download.ydl import new_session, web_request
 from trackverse_cli.errors import TrackverseError
+from trackverse_cli.means import lacking
 from trackverse_cli.ranges import UnfitFileError
 
 if TYPE_CHECKING:
@@ -38,6 +40,12 @@ if TYPE_CHECKING:
 
     from trackverse_cli.download.floor import SpeedFloor
     from trackverse_cli.settings import DownloadSettings
+
+
+PAGE_SECONDS: Final = 300.0
+"""A host that has not sent a page in so long never will; extractors work for less between two."""
+
+_GRACE_SECONDS = 5.0
 
 
 class _StretchesCameError(Exception):
@@ -59,6 +67,7 @@ class Call:
         on_bytes: called with the number of bytes that have just come, or None.
         register: called with each new session, or None.
         on_total: called with the size of a file once its host says it, or None; it may wait.
+        largest_bytes: there is never room for more.
 
     Attributes:
         note: why the whole file of the last video came where stretches were wanted, else empty.
@@ -77,7 +86,9 @@ class Call:
         on_bytes: Callable[[int], None] | None,
         register: Callable[[Any], None] | None,
         on_total: Callable[[int], None] | None = None,
+        largest_bytes: int | None = None,
     ) -> None:
+        self._bounds = Bounds(settings.max_bytes, largest_bytes, on_total, floor)
         self.note = ""
         self.came_bytes = 0
         self._settings = settings
@@ -86,8 +97,7 @@ class Call:
         self._floor = floor
         self._on_bytes = on_bytes
         self._register = register
-        self._on_total = on_total
-        self._total = 0
+        self._media = False
         self._cookies = Cookies(settings.cookies)
         self._youtube = is_youtube(settings.url_template)
         self._log = Log()
@@ -128,7 +138,8 @@ class Call:
             TrackverseError: as `Downloader.fetch` says.
         """
         self._video_id, self._spans, self._mode = video_id, spans, mode
-        self.note, self.came_bytes, self._total = "", 0, 0
+        self.note, self.came_bytes, self._media = "", 0, False
+        self._bounds.start()
         self._log.warnings.clear()
         self._arrivals.start(self._partial.glob(f"{video_id}.*.part"))
         session = self._session = self._session or self._new_session()
@@ -157,7 +168,7 @@ class Call:
         Raises:
             TrackverseError: as `Downloader.fetch` says.
         """
-        self._video_id, self._spans, self._mode = video_id, (), "off"
+        self._video_id, self._spans, self._mode, self._media = video_id, (), "off", False
         self._log.warnings.clear()
         session = self._session = self._session or self._new_session()
         session.refusal = None
@@ -180,6 +191,8 @@ class Call:
         problem = storage_problem(error)
         if problem is not None:
             return storage_error(problem, self._partial.parent)
+        if (lacks := lacking(error)) is not None:
+            return lacks
         if http_status(error) == 416:
             forget(self._partial, self._video_id)
         heard = self._log.heard
@@ -217,6 +230,7 @@ class Call:
             return
         if lacks_runtime(self._log.heard) and is_smaller(info, self._settings.max_height):
             raise DownloadError("tool", NO_RUNTIME)
+        self._media = True
         self._floor.start()
         if self._spans and can_have_stretches(info):
             self._try_stretches(info)
@@ -245,6 +259,7 @@ class Call:
     def _arrived(self, count: int) -> None:
         self._patience.check()
         self.came_bytes += count
+        self._bounds.came(self.came_bytes)
         self._floor.add(count)
         self._floor.check()
         if self._on_bytes is not None:
@@ -252,12 +267,8 @@ class Call:
 
     def _on_progress(self, state: dict[str, Any]) -> None:
         self._patience.check()
-        total = int(state.get("total_bytes") or 0)
-        if self._on_total is not None and total > self._total:
-            self._total = total
-            self._floor.end()  # a wait for room says nothing about the host
-            self._on_total(total)
-            self._floor.start()
+        self._bounds.stated(int(state.get("total_bytes") or 0))
+        self._bounds.came(int(state.get("downloaded_bytes") or 0))
         self._arrivals.update(state)
 
     def _wait_inside(self, n: int) -> float:
@@ -274,8 +285,16 @@ class Call:
 
     def watch(self) -> None:
         """Look after the thread that downloads: a read that never ends is ended."""
-        if self._floor.is_too_slow() and self._session is not None:
-            self._session.hang_up()
+        session = self._session
+        if session is None:
+            return
+        silent = 0.0 if self._media else session.seconds_asked()
+        if self._floor.is_too_slow() or silent > PAGE_SECONDS:
+            session.hang_up()
+        if silent > PAGE_SECONDS + _GRACE_SECONDS and not session.heard:
+            # It has not even sent the head of an answer, so there is no line to hang up.
+            self.abandon()
+            raise DownloadError("transient", f"the host did not answer within {PAGE_SECONDS:.0f} s")
 
     def abandon(self) -> None:
         """Leave the session to the thread that still uses it, which then ends by itself."""

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from trackverse_cli.download.errors import DownloadError
+from trackverse_cli.means import raise_if_lacking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 SLACK_SECONDS = 1.0
 SLACK_SHARE = 0.02
 """Two durations that differ by no more than the slack and this share of the promise agree."""
+
+MOST_PIXELS = 1 << 26
+"""Twice the pixels of 8K; a picture that says it has more would only take all memory."""
 
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,flv,avi,asf,ogg"
 _MAGIC_BYTES = 4096
@@ -138,6 +142,7 @@ def _probe(path: Path, *, whole: bool = True) -> Probe:
             seconds, packets = _walk(container, _video_of(container), whole)
             is_mp4 = "mp4" in container.format.name.split(",")
     except av.error.FFmpegError as error:
+        raise_if_lacking(error)
         raise _unreadable(path, error) from error
     return Probe(is_mp4, max(1, width), max(1, height), seconds, fps, codec, packets)
 
@@ -153,7 +158,13 @@ def _opened(path: Path) -> InputContainer:
 def _video_of(container: InputContainer) -> VideoStream:
     if not container.streams.video:
         raise DownloadError("ambiguous", "the host sent a file without a video stream")
-    return container.streams.video[0]
+    video = container.streams.video[0]
+    if video.width * video.height > MOST_PIXELS:
+        raise DownloadError(
+            "ambiguous",
+            f"the host sent pictures of {video.width}x{video.height}, too large to open",
+        )
+    return video
 
 
 def _walk(container: InputContainer, video: VideoStream, whole: bool) -> tuple[float, int]:
@@ -221,6 +232,7 @@ def remux_to_mp4(source: Path, target: Path, probe: Probe) -> None:
                 output.mux_one(packet)
         packets = _probe(target).packets
     except (av.error.FFmpegError, ValueError) as error:
+        raise_if_lacking(error)
         if isinstance(error, OSError) and 0 < (error.errno or 0) < 200:
             raise
         raise DownloadError(

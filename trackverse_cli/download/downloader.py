@@ -54,6 +54,7 @@ class Downloader:
             good part, `always` wherever it can, `off` never.
         floor: (bytes a second, seconds): an average below, over so long, ends an attempt.
         on_total: called with the size of a file once its host says it; it may wait for room.
+        largest_bytes: there is never room for more, so a larger video is broken off.
 
     Raises:
         ConfigError: an option, the address or the cookie file cannot be used.
@@ -71,6 +72,7 @@ class Downloader:
         ranges: Mode = "auto",
         floor: tuple[float, float] = (FLOOR_BYTES_PER_SECOND, FLOOR_SECONDS),
         on_total: Callable[[int], None] | None = None,
+        largest_bytes: int | None = None,
     ) -> None:
         check_settings(settings)
         self._layout = layout
@@ -78,8 +80,9 @@ class Downloader:
         self._mode: Mode = ranges
         speed = SpeedFloor(*floor, self._patience.clock.monotonic)
         self._call = Call(
-            settings, layout.partial, self._patience, speed, on_bytes, register, on_total
-        )
+            settings, layout.partial, self._patience, speed, on_bytes, register, on_total,
+            largest_bytes,
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
@@ -107,10 +110,11 @@ class Downloader:
             TryLaterError: the storage is full.
             LacksError: the storage cannot be written to.
             StoppedError: `stop` was set.
-            RefusedNameError: the id is none.
+            RefusedNameError: the id is none, or a symbolic link lies where the video goes.
             ConfigError: the downloader does not take an option.
         """
         check_video_id(video_id)
+        self._layout.check_own(self._layout.partial, self._layout.video_target(video_id).parent)
         make_folder(self._layout.partial, "the folder of unfinished downloads")
         self._call.refresh_cookies()
         # Beside a whole file, a file of stretches would never be looked at.
@@ -145,6 +149,9 @@ class Downloader:
     def _attempt(self, video_id: str, needed_seconds: float, spans: Spans) -> DownloadedVideo:
         # A finished file that a killed run left would be taken for this one, whatever it is.
         forget(self._layout.partial, video_id, resumable=False)
+        for path in self._layout.partial.glob(f"{video_id}.*"):
+            if path.is_symlink():
+                path.unlink(missing_ok=True)  # going on from it would write elsewhere
         call = self._call
         came = self._patience.do(
             lambda: call.bring(video_id, spans, self._mode), call.abandon, call.watch

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import socket
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from trackverse_cli.download.errors import DownloadError
@@ -19,6 +21,10 @@ _NOT_YET: Final = {
     "post_live": "was broadcast and is still being prepared",
 }
 _UPSCALED = "sr"
+_METADATA_HOSTS: Final = frozenset(
+    {"metadata", "metadata.google.internal", "100.100.100.200", "fd00:ec2::254"}
+)
+"""Where machines in a cloud are told their secrets, besides the addresses of the own wire."""
 
 
 def check_info(info: Info, *, incomplete: bool, expected_id: str | None) -> None:
@@ -50,17 +56,54 @@ def check_info(info: Info, *, incomplete: bool, expected_id: str | None) -> None
         check_address(str(wanted.get("url") or ""))
 
 
-def check_address(url: str) -> None:
+def check_address(url: str, *, at_home: bool = True) -> None:
     """Refuse everything but the web: a host must not make us read this machine's files.
+
+    Args:
+        url: where somebody leads.
+        at_home: whether addresses of this machine and of its own network are fine too; those
+            that a cloud tells its secrets at never are.
 
     Raises:
         DownloadError: `ambiguous`, for another kind of address.
     """
-    scheme = urlsplit(url).scheme.lower()
+    try:
+        parts = urlsplit(url)
+        scheme, host = parts.scheme.lower(), parts.hostname or ""
+    except ValueError:
+        raise DownloadError("ambiguous", "the host leads to an address that is none") from None
     if scheme not in ("http", "https", "data"):
         raise DownloadError(
             "ambiguous", f"the host leads to a {scheme or 'local'}: address, which is refused"
         )
+    place = place_of(host)
+    if place == "link" or (place == "home" and not at_home):
+        raise DownloadError(
+            "ambiguous", f"the host leads to {host[:80]!a} inside our network, which is refused"
+        )
+
+
+def place_of(host: str) -> Literal["web", "home", "link"]:
+    """Return where a host's name or address lies, by how it is written; nobody is asked.
+
+    Returns:
+        `link` for what only the own wire reaches, where clouds tell their secrets; `home` for
+        this machine and private networks; else `web`.
+    """
+    try:
+        address = ip_address(host)
+    except ValueError:
+        try:
+            address = ip_address(socket.inet_aton(host))  # also as one number, or in octal
+        except (OSError, ValueError):
+            name = host.lower().removesuffix(".")
+            if name in _METADATA_HOSTS:
+                return "link"
+            return "home" if name == "localhost" or name.endswith(".localhost") else "web"
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_link_local or str(address) in _METADATA_HOSTS:
+        return "link"
+    return "web" if address.is_global else "home"
 
 
 def largest_size(formats: Sequence[Info]) -> tuple[int, int] | None:

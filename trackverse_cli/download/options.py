@@ -25,6 +25,8 @@ FORMAT: Final = (
 )
 """Pictures alone where the host offers them so, H.264 first, none that was scaled up."""
 
+_NOWHERE: Final = "/nonexistent/trackverse-asks-by-itself"
+
 SOCKET_TIMEOUT_SECONDS = 20.0
 BLOCK_BYTES = 16 << 10
 RETRIES = 2
@@ -45,6 +47,7 @@ _OURS: Final = frozenset(
         "simulate", "skip_download", "test", "download_ranges", "postprocessors", "fixup",
         "skip_unavailable_fragments", "throttledratelimit", "wait_for_video", "live_from_start",
         "extract_flat", "noplaylist", "playlist_items", "enable_file_urls", "listformats",
+        "external_downloader", "external_downloader_args", "ffmpeg_location", "hls_prefer_native",
         "listsubtitles", "list_thumbnails", "ignore_no_formats_error", "allow_unplayable_formats",
     }
 )  # fmt: skip
@@ -127,6 +130,9 @@ def downloader_options(
         "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), wait),
         "skip_unavailable_fragments": False,
         "fixup": "never",
+        # FFmpeg would be told keys on its command line, and go where its playlists lead.
+        "hls_prefer_native": True,
+        "ffmpeg_location": _NOWHERE,
         "cachedir": str(node / "yt-dlp"),
         **hooks,
     }

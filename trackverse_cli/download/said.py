@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from trackverse_cli.redaction import redacted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -48,9 +50,11 @@ def clean_message(text: str) -> str:
     # What it was caused by repeats what is said, as a program's text.
     shorter = re.sub(r"\s*\(caused by .*\)\s*$", "", shorter, flags=re.DOTALL)
     text = " ".join((shorter.strip() or text).split())
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     # A user and password, and whatever a query may carry besides the id of a video.
     text = re.sub(r"(\b[a-z][a-z0-9+.-]*://)[^\s/'\"]*@", r"\1", text, flags=re.IGNORECASE)
     text = re.sub(r"(https?://[^\s?'\"]+)\?(?!v=[\w-]{11}(?:[\s'\")]|$))[^\s'\")]*", r"\1", text)
+    text = redacted(text)  # a host may repeat what it was told
     if len(text) > _MESSAGE_CHARACTERS:
         text = text[: _MESSAGE_CHARACTERS - 3] + "..."
     return text

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from trackverse_cli.download.errors import lacks_runtime
+from trackverse_cli.download.errors import DownloadError, lacks_runtime
 from trackverse_cli.download.info import check_address, whole_length
 from trackverse_cli.download.said import http_status, retry_after
 from trackverse_cli.errors import StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
+
+PAGE_BYTES: Final = 64 << 20
+"""No page, playlist or key is longer; a file is read in steps and not meant by this."""
+
+_STEP_BYTES = 1 << 16
 
 
 class Log:
@@ -76,6 +84,30 @@ class Arrivals:
         self._on_bytes(total - before if total >= before else total)
 
 
+def is_of_host(url: str, host: str) -> bool:
+    """Say whether an address is one of a host, or of a part of it."""
+    name = urlsplit(url).hostname or ""
+    return bool(host) and (name == host or name.endswith(f".{host}"))
+
+
+def _bounded(read: Callable[..., bytes]) -> Callable[..., bytes]:
+    """Return a `read` that takes no more of a whole answer than one has; steps are as before."""
+
+    def bounded(amt: int | None = None) -> bytes:
+        if amt is not None and amt >= 0:
+            return read(amt)
+        content = bytearray()
+        while block := read(_STEP_BYTES):
+            content += block
+            if len(content) > PAGE_BYTES:
+                raise DownloadError(
+                    "ambiguous", f"the host sends a page of over {PAGE_BYTES >> 20} MiB"
+                )
+        return bytes(content)
+
+    return bounded
+
+
 class WebOnly:
     """Stands before `YoutubeDL` among the bases of a session.
 
@@ -84,13 +116,22 @@ class WebOnly:
         lengths: address -> bytes of the whole file behind it, where its host said it.
         refusal: the last answer with an error status for the video at hand, or None.
         left: whether nobody waits for this session any more.
+        at_home: whether the host that is asked is one of this machine or its own network.
+        own_host: the host that is asked.
+        own_headers: what only that host is told: keys and the like.
+        make_request: gives the request for an address.
     """
 
     folder: Path
     lengths: dict[str, int]
     refusal: Exception | None = None
     left: bool = False
+    at_home: bool = True
+    own_host: str = ""
+    own_headers: Mapping[str, str] = MappingProxyType({})
+    make_request: Callable[[str], Any]
     _open: Any = None
+    _asked_at: float = 0.0
 
     def get_output_path(self, _kind: str = "", filename: str | None = None) -> str:
         """Return the path of a file, or of the folder without one."""
@@ -115,7 +156,12 @@ class WebOnly:
             DownloadError: something else than a web address, also where a host redirects to it.
         """
         url = req if isinstance(req, str) else getattr(req, "url", None) or req.full_url
-        check_address(url)
+        check_address(url, at_home=self.at_home)
+        if self.own_headers and is_of_host(url, self.own_host):
+            req = self.make_request(req) if isinstance(req, str) else req
+            for name, value in self.own_headers.items():
+                req.headers.setdefault(name, value)
+        self._open, self._asked_at = None, time.monotonic()
         try:
             response = super().urlopen(req)  # type: ignore[misc]  # YoutubeDL is the next base
         except Exception as error:
@@ -126,11 +172,21 @@ class WebOnly:
             response.close()
             raise StoppedError(signal.SIGTERM)
         self._open = response
-        check_address(response.url)
+        check_address(response.url, at_home=self.at_home)
+        response.read = _bounded(response.read)
         length = whole_length(response.status, response.headers)
         if length is not None:
             self.lengths[url] = length
         return response
+
+    @property
+    def heard(self) -> bool:
+        """Whether an answer to what was asked last has begun."""
+        return self._open is not None
+
+    def seconds_asked(self) -> float:
+        """Return how long ago a host was last asked, 0 if none was."""
+        return time.monotonic() - self._asked_at if self._asked_at else 0.0
 
     def hang_up(self) -> None:
         """End the answer that another thread is reading, as if the line had broken."""

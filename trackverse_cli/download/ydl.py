@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from trackverse_cli.config_check import is_credential
+from trackverse_cli.download.info import place_of
 from trackverse_cli.download.options import downloader_options, is_youtube, node_folder
 from trackverse_cli.download.said import clean_message
 from trackverse_cli.download.session import WebOnly
@@ -54,11 +57,25 @@ def new_session(
     except (ValueError, TypeError, AttributeError, SyntaxError, YoutubeDLError) as error:
         raise ConfigError(_refusal(clean_message(str(error)), cookies)) from error
     session.folder, session.lengths = partial, {}
+    _keep_to_its_host(session, settings.url_template)
     if register is not None:
+        session.at_home = True  # whoever brings extractors says where they lead
         register(session)
     elif not is_youtube(settings.url_template):
         session.refuse_embeds()
     return session
+
+
+def _keep_to_its_host(session: Any, url_template: str) -> None:
+    """Have keys among the user's headers told to the host that they are for, and to no other."""
+    session.own_host = urlsplit(url_template).hostname or ""
+    session.at_home = place_of(session.own_host) != "web"
+    session.make_request = lambda url: web_request(url, {})
+    headers = session.params.get("http_headers") or {}
+    keys = {name: value for name, value in headers.items() if is_credential(name)}
+    for name in keys:
+        del headers[name]
+    session.own_headers = keys
 
 
 def _refusal(said: str, cookies: Cookies) -> str:

@@ -62,6 +62,7 @@ def build_index(
     check_index_name(name)
     shown = metadata_file or source
     folder = layout.index(name)
+    layout.check_own(folder)
     make_folder(folder, "the index folder")
     sweep(folder)
     try:
@@ -178,6 +179,7 @@ def _publish(work: Path, folder: Path, manifest: Manifest) -> None:
         fsync_path(work / table)
         (work / table).rename(target)
         manifest.files[table] = target.name
+        manifest.checksums[table] = checksum(target)
     atomic_write_bytes(folder / MANIFEST_NAME, encode_manifest(manifest))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANIFEST_NAME = "index.json"
+TABLES = frozenset(("tracks", "videos", "refused", "duplicates"))
 _PIECES, _PIECE_BYTES = 32, 1 << 16
 
 
@@ -39,6 +41,7 @@ class Manifest(msgspec.Struct, kw_only=True):
         duplicate_tracks: lines that repeat a track id within a video.
         duplicate_clips: lines that repeat the clip name of another track.
         files: table -> file in the folder of the index.
+        checksums: table -> checksum of that file; empty in an index older than this field.
     """
 
     schema: int = SCHEMA_VERSION
@@ -58,6 +61,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     duplicate_tracks: int
     duplicate_clips: int
     files: dict[str, str]
+    checksums: dict[str, str] = {}
 
 
 def sample_of(path: Path) -> str:
@@ -94,6 +98,16 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
 
 
+def _stays_inside(manifest: Manifest) -> Manifest:
+    """Return a manifest whose tables are all named, and whose files lie where an index's do."""
+    source, files = PurePath(manifest.source), manifest.files.values()
+    inside = not source.is_absolute() and ".." not in source.parts and "\0" not in manifest.source
+    plain = all(name.isprintable() and PurePath(name).name == name != "" for name in files)
+    if not (inside and plain and manifest.files.keys() >= TABLES):
+        raise ValueError("its tables or its source lie elsewhere")
+    return manifest
+
+
 def fit_manifest(folder: Path, name: str, advice: str) -> Manifest:
     """Return the manifest in `folder`.
 
@@ -107,8 +121,8 @@ def fit_manifest(folder: Path, name: str, advice: str) -> Manifest:
     try:
         version = msgspec.json.decode(content, type=_Version).schema
         if version == SCHEMA_VERSION:
-            return msgspec.json.decode(content, type=Manifest)
-    except ValueError as error:
+            return _stays_inside(msgspec.json.decode(content, type=Manifest))
+    except (ValueError, RecursionError) as error:
         raise IndexUnusableError(
             f"{folder / MANIFEST_NAME} cannot be read; {advice} again"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from trackverse_cli.index.manifest import Manifest, fit_manifest, sample_of
 from trackverse_cli.index.names import check_index_name
 from trackverse_cli.index.rows import RefusedLine
 from trackverse_cli.index.schema import CLIP_COLUMNS
+from trackverse_cli.means import lacking
 from trackverse_cli.metadata import Track
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Index:
         name: what `--meta` calls it.
         path: its folder.
         manifest: where it comes from and what it holds.
+        source: the metadata file that it was made from, None where that is gone.
     """
 
     def __init__(self, name: str, path: Path, manifest: Manifest) -> None:
@@ -50,12 +53,30 @@ class Index:
         self.name = name
         self.path = path
         self.manifest = manifest
+        self.source: Path | None = None
         self._files = {table: pa.OSFile(str(path / file)) for table, file in manifest.files.items()}
+
+    @contextmanager
+    def _damage_is_named(self) -> Iterator[None]:
+        """Say of whatever a damaged table leads to that the index is damaged."""
+        import pyarrow as pa
+
+        try:
+            yield
+        except (OSError, ValueError, TypeError, LookupError, pa.ArrowException) as e:
+            if (lacks := lacking(e)) is not None:
+                raise lacks from e
+            said = ascii(" ".join(str(e).split()))[1:-1][:200] or type(e).__name__
+            raise IndexUnusableError(
+                f"the index {self.path} is damaged ({said}); "
+                f"run trackverse fetch-meta {self.name} again"
+            ) from e
 
     def _read(self, table: str) -> Any:
         from pyarrow import parquet
 
-        return parquet.ParquetFile(self._files[table]).read(use_threads=False)
+        with self._damage_is_named():
+            return parquet.ParquetFile(self._files[table]).read(use_threads=False)
 
     @cached_property
     def _videos(self) -> Any:
@@ -65,12 +86,14 @@ class Index:
     def _tracks(self) -> Any:
         from pyarrow import parquet
 
-        return parquet.ParquetFile(self._files["tracks"])
+        with self._damage_is_named():
+            return parquet.ParquetFile(self._files["tracks"])
 
     @cached_property
     def video_ids(self) -> list[str]:
         """The id of each video, by row."""
-        ids: list[str] = self._videos["video_id"].to_pylist()
+        with self._damage_is_named():
+            ids: list[str] = self._videos["video_id"].to_pylist()
         return ids
 
     @cached_property
@@ -86,14 +109,42 @@ class Index:
     @property
     def refused(self) -> list[RefusedLine]:
         """The lines that gave no track, in the order of the file."""
-        return [RefusedLine(**row) for row in self._read("refused").to_pylist()]
+        with self._damage_is_named():
+            return [RefusedLine(**row) for row in self._read("refused").to_pylist()]
 
     def duplicates(self) -> Any:
         """Return the lines that repeat an earlier one as an Arrow table (see `index_schema`)."""
         return self._read("duplicates")
 
+    def check_bytes(self) -> None:
+        """Hold every table against the checksum that it was written with.
+
+        Raises:
+            IndexUnusableError: one is not what it was, or cannot be read.
+        """
+        for table, expected in self.manifest.checksums.items():
+            path = self.path / self.manifest.files[table]
+            try:
+                same = checksum(path) == expected
+            except OSError as error:
+                raise self._not_itself(path) from error
+            if not same:
+                raise self._not_itself(path)
+        if self.source is not None and checksum(self.source) != self.manifest.checksum:
+            raise IndexUnusableError(
+                f"the metadata file {self.source} has another checksum than when it was indexed; "
+                f"fetch it from where it came: trackverse fetch-meta SUBSET, URL or path"
+            )
+
+    def _not_itself(self, path: Path) -> IndexUnusableError:
+        return IndexUnusableError(
+            f"the index {self.path} is damaged ({path.name} has another checksum than when it "
+            f"was built); run trackverse fetch-meta {self.name} again"
+        )
+
     def _column(self, name: str) -> NDArray[Any]:
-        values: NDArray[Any] = self._videos[name].to_numpy()
+        with self._damage_is_named():
+            values: NDArray[Any] = self._videos[name].to_numpy()
         return values
 
     def _groups(self, rows: NDArray[np.int64] | None) -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -123,20 +174,15 @@ class Index:
         for group, wanted in self._groups(rows):
             table = self._read_group(group, None)
             for row in wanted.tolist():
-                part = table.slice(int(first[row]), int(counts[row]))
-                yield VideoTracks(self._videos["video_id"][row].as_py(), _tracks_of(part))
+                with self._damage_is_named():
+                    part = table.slice(int(first[row]), int(counts[row]))
+                    found = VideoTracks(self._videos["video_id"][row].as_py(), _tracks_of(part))
+                yield found
 
     def _read_group(self, group: int, columns: list[str] | None) -> Any:
-        import pyarrow as pa
-
-        try:
+        with self._damage_is_named():
             table = self._tracks.read_row_group(group, columns=columns, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise IndexUnusableError(
-                f"the index {self.path} is damaged ({error}); "
-                f"run trackverse fetch-meta {self.name} again"
-            ) from error
-        return table.combine_chunks()
+            return table.combine_chunks()
 
     def clips(self, rows: NDArray[np.int64] | None = None) -> Any:
         """Return the clips of some videos, or all, without their boxes.
@@ -148,7 +194,8 @@ class Index:
 
         columns = list(CLIP_COLUMNS)
         if rows is None:
-            return self._tracks.read(columns=columns)
+            with self._damage_is_named():
+                return self._tracks.read(columns=columns)
         parts = []
         for group, wanted in self._groups(rows):
             table = self._read_group(group, columns)
@@ -229,4 +276,5 @@ def open_index(layout: Layout, name: str) -> Index:
             f"the index {folder} was made from another {manifest.source} than the one there now; "
             f"{advice} again"
         )
+    index.source = source
     return index

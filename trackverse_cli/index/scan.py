@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
+REFUSED_LIMIT: Final = 1_000_000
+"""Bad lines are kept with their reasons; a file with more is none of ours, or means harm."""
+
 _AHEAD: Final = 2
 """Blocks that may wait beside those being read: more would only cost memory."""
 
@@ -52,6 +55,14 @@ class Scan:
         for name, count in found.dialects.items():
             self.dialects[name] = self.dialects.get(name, 0) + count
 
+    def _not_a_flood(self, shown: Path) -> None:
+        if len(self.refused) > REFUSED_LIMIT:
+            first = self.refused[0]
+            raise DamagedFileError(
+                f"over {REFUSED_LIMIT:,} lines of {shown} give no track, and line {first.line} "
+                f"says why: {first.message}; check that this is TrackVerse metadata"
+            )
+
     def read(
         self, path: Path, shown: Path, take: Callable[[Found, Any], None], report: Progress
     ) -> None:
@@ -64,6 +75,7 @@ class Scan:
             while len(waiting) > limit:
                 found, table = waiting.popleft().result()
                 self._count(found)
+                self._not_a_flood(shown)
                 if table.num_rows:
                     take(found, table)
 

@@ -6,11 +6,14 @@ without loading what it needs to work.
 
 from trackverse_cli.interfaces.decoders import (
     Colour,
+    Damage,
     Decoder,
     DecoderPlugin,
     Frame,
     VideoInfo,
     close_decoder,
+    note_of,
+    sound_frames,
 )
 from trackverse_cli.interfaces.executors import (
     CollectsResults,
@@ -27,6 +30,7 @@ from trackverse_cli.interfaces.executors import (
 __all__ = [
     "CollectsResults",
     "Colour",
+    "Damage",
     "Decoder",
     "DecoderPlugin",
     "DescribesJobs",
@@ -40,4 +44,6 @@ __all__ = [
     "TaskState",
     "VideoInfo",
     "close_decoder",
+    "note_of",
+    "sound_frames",
 ]

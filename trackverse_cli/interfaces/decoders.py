@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trackverse_cli.errors import DamagedFileError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from fractions import Fraction
@@ -56,6 +58,21 @@ class VideoInfo:
     colour: Colour
 
 
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A stretch of a video whose frames are lost; it stands where they would have come.
+
+    Attributes:
+        start: time in seconds of the first frame that is missing or damaged.
+        stop: of the last one; infinite where nothing good follows.
+        message: one sentence that names the file, what is wrong with it and when.
+    """
+
+    start: float
+    stop: float
+    message: str
+
+
 class Frame(Protocol):
     """One decoded frame of a video, wherever its pixels are."""
 
@@ -87,7 +104,11 @@ class Frame(Protocol):
 
 
 class Decoder(Protocol):
-    """One open video; its `close()`, if it has one, is called when the video is through."""
+    """One open video; its `close()`, if it has one, is called when the video is through.
+
+    A decoder may have a `note`: one sentence on why it does not work as it was asked to, such as
+    a GPU that is missing, or None. It is read after `frames` and goes into the ledger.
+    """
 
     @property
     def info(self) -> VideoInfo:
@@ -99,8 +120,12 @@ class Decoder(Protocol):
         """The encoder that takes this decoder's crops without a copy, or None."""
         ...
 
-    def frames(self, spans: Sequence[tuple[float, float]]) -> Iterator[Frame]:
+    def frames(self, spans: Sequence[tuple[float, float]]) -> Iterator[Frame | Damage]:
         """Yield the frames of the video in presentation order, each once.
+
+        Frames that cannot be trusted are not yielded; a `Damage` stands in their place, after the
+        frames before it and before those after it. What is predicted from a damaged frame is
+        damaged too, so the stretch mostly lasts until the next key frame.
 
         Args:
             spans: (start, stop) in seconds, both inside; frames that no span holds may be left
@@ -111,6 +136,23 @@ class Decoder(Protocol):
             DamagedFileError: the video cannot be decoded further; the frames before were good.
         """
         ...
+
+
+def sound_frames(decoder: Decoder, spans: Sequence[tuple[float, float]]) -> Iterator[Frame]:
+    """Yield what `decoder.frames(spans)` does, up to the first damage.
+
+    Raises:
+        DamagedFileError: there is damage; the frames before it were good.
+    """
+    for found in decoder.frames(spans):
+        if isinstance(found, Damage):
+            raise DamagedFileError(found.message)
+        yield found
+
+
+def note_of(decoder: Decoder) -> str:
+    """Return a decoder's `note`, or "" where there is none."""
+    return getattr(decoder, "note", None) or ""
 
 
 def close_decoder(decoder: Decoder) -> None:

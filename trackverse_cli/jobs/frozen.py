@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 from loguru import logger
 
-from trackverse_cli.config import SECRETS_VARIABLE, is_secret
+from trackverse_cli.config import SECRETS_VARIABLE
+from trackverse_cli.config_check import is_secret
 from trackverse_cli.files import atomic_write_bytes, make_folder
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def _without_secrets(tree: dict[str, Any], above: str, secrets: list[str]) -> di
         if is_secret(dotted, value):
             secrets.append(dotted)
         elif isinstance(value, dict):
-            kept[key] = _without_secrets(value, dotted, secrets)
+            below = _without_secrets(value, dotted, secrets)
+            if below or not value:  # an emptied table would stand in the way of its secrets
+                kept[key] = below
         elif value is not None:
             kept[key] = value
     return kept
@@ -62,7 +65,13 @@ def _without_secrets(tree: dict[str, Any], above: str, secrets: list[str]) -> di
 def _source(config: Config, secrets: list[str]) -> dict[str, str]:
     if not secrets:
         return {}
-    origins = {config.origins.get(key, "") for key in secrets}
+    # A table may have been set as a whole, or key by key.
+    origins = {
+        origin
+        for key in secrets
+        for one, origin in config.origins.items()
+        if f"{one}.".startswith(f"{key}.") or f"{key}.".startswith(f"{one}.")
+    }
     if config.file is not None and str(config.file) in origins:
         return {SECRETS_VARIABLE: os.fspath(config.file.absolute())}
     named = sorted(origin for origin in origins if re.fullmatch("TRACKVERSE_[A-Z_]+", origin))

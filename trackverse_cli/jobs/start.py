@@ -56,6 +56,7 @@ def start(plan: Plan, config: Config, clock: Clock | None = None) -> Started:
     """
     layout = config.layout
     executor = executor_of(config, plan.plugin.name)
+    layout.check_own(layout.jobs / plan.id, plan.job.log_dir)
     make_folder(plan.job.log_dir, "the folder of the logs")
     secrets = freeze(config, layout.jobs / plan.id)
     job = replace(plan.job, env=dict(plan.job.env) | secrets)

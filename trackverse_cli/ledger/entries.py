@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from trackverse_cli.redaction import redacted
+
 SCHEMA_VERSION = 1
 
 MESSAGE_CHARACTERS = 1000
@@ -73,12 +75,17 @@ class VideoEntry(Entry, tag="video", frozen=True, kw_only=True, omit_defaults=Tr
     since: float = 0.0
 
 
-class ClipsEntry(Entry, tag="clips", frozen=True, kw_only=True):
-    """Clips of one video that were cut; each as (track id, frames, bytes, checksum)."""
+class ClipsEntry(Entry, tag="clips", frozen=True, kw_only=True, omit_defaults=True):
+    """Clips of one video that were cut; each as (track id, frames, bytes, checksum).
+
+    `note` says what was done otherwise than asked, such as on the CPU instead of a GPU. It is for
+    people to read; compaction drops it.
+    """
 
     video_id: str
     recipe: str
     done: list[tuple[str, int, int, str]]
+    note: str = ""
 
 
 class TrackEntry(Entry, tag="track", frozen=True, kw_only=True):
@@ -120,8 +127,11 @@ def decode_line(line: bytes) -> AnyEntry | None:
 
 
 def printable(message: str) -> str:
-    """Return `message`, not too long, as valid UTF-8: it may name a file whose name is none."""
-    text = message.encode("utf-8", "backslashreplace").decode()
+    """Return `message` without secrets, not too long, as valid UTF-8.
+
+    It may name a file whose name is none.
+    """
+    text = redacted(message.encode("utf-8", "backslashreplace").decode())
     if len(text) <= MESSAGE_CHARACTERS:
         return text
     return text[: MESSAGE_CHARACTERS - 4] + " ..."

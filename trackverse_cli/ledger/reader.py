@@ -146,7 +146,8 @@ def _video_id(line: bytes) -> str | None:
     if at < 0:
         return None
     begin = at + len(_ID_KEY)
-    if line[begin + 11 : begin + 12] != b'"':
+    # A key that comes twice counts by its last value, which only decoding finds.
+    if line[begin + 11 : begin + 12] != b'"' or _ID_KEY in line[begin:]:
         return None
     try:
         return line[begin : begin + 11].decode("ascii")

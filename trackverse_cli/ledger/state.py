@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ _OPENED_VIDEOS = 64
 """Videos whose clips are kept unpacked: items are asked for video by video."""
 
 _decode_done = msgspec.json.Decoder(list[tuple[str, int, int, str]]).decode
+_NO_CLIPS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -91,8 +92,8 @@ def _open(lines: list[_Line] | tuple[_Line, ...]) -> _Opened:
     for line in sorted(lines, key=lambda line: line.time) if len(lines) > 1 else lines:
         try:
             done = _decode_done(line.done)
-        except msgspec.DecodeError:
-            continue  # JSON, but no list of clips: they count as not recorded
+        except _NO_CLIPS:
+            continue  # no list of clips: they count as not recorded
         for track_id, frames, size, checksum in done:
             opened[track_id] = (line.time, ClipRecord(line.recipe, frames, size, checksum))
     return opened
@@ -101,7 +102,7 @@ def _open(lines: list[_Line] | tuple[_Line, ...]) -> _Opened:
 def _tracks(done: bytes) -> list[str]:
     try:
         return [track_id for track_id, *_ in _decode_done(done)]
-    except msgspec.DecodeError:
+    except _NO_CLIPS:
         return []
 
 
@@ -142,6 +143,24 @@ class LedgerState:
             if failed and failure is not None and failure.time <= time:
                 del self.failures[video_id, track_id]
                 failed.discard(track_id)
+
+    def newest(self, video_id: str, track_ids: Sequence[str] | None = None) -> float:
+        """Return when the newest record of some tracks was written, or that of their video.
+
+        Args:
+            video_id: the video.
+            track_ids: the tracks; None for the record of the video itself.
+
+        Returns:
+            Seconds since 1970; 0 where there is none.
+        """
+        if track_ids is None:
+            entry = self.videos.get(video_id)
+            return entry.time if entry is not None else 0.0
+        clips = self.clips.of_video(video_id)
+        times = [clips[track_id][0] for track_id in track_ids if track_id in clips]
+        failures = (self.failures.get((video_id, track_id)) for track_id in track_ids)
+        return max([0.0, *times, *(one.time for one in failures if one is not None)])
 
     def _add_video(self, entry: VideoEntry) -> None:
         known = self.videos.get(entry.video_id)

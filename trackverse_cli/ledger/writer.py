@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trackverse_cli.layout import Layout
+    from trackverse_cli.ledger.state import LedgerState
+
+
+_AFTER_SECONDS = 0.001
 
 
 class Ledger:
@@ -50,6 +54,8 @@ class Ledger:
         selection: the key of the selection, empty for everything.
         run: the run's id; a new one if None.
         job: the id of the job that the run belongs to, empty if a person started it.
+        known: what is recorded already; a line is stamped later than what it takes the place of,
+            even if the clock was ahead then, or is behind now.
 
     Raises:
         UsageError: the ledger's folder cannot be made.
@@ -67,7 +73,9 @@ class Ledger:
         selection: str = "",
         run: str | None = None,
         job: str = "",
+        known: LedgerState | None = None,
     ) -> None:
+        self.known = known
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._layout = layout
@@ -105,17 +113,26 @@ class Ledger:
         if "message" in facts:
             facts["message"] = printable(str(facts["message"]))
         entry = msgspec.convert(
-            {"time": self._clock.time(), "video_id": video_id, "state": state, "kind": "video"}
+            {"time": self._now(video_id), "video_id": video_id, "state": state, "kind": "video"}
             | facts,
             VideoEntry,
         )
         self._write(entry)
         return entry
 
-    def clips(self, video_id: str, recipe: str, done: Sequence[tuple[str, int, int, str]]) -> None:
+    def clips(
+        self,
+        video_id: str,
+        recipe: str,
+        done: Sequence[tuple[str, int, int, str]],
+        note: str = "",
+    ) -> None:
         """Record clips that stand in their place, as (track id, frames, bytes, checksum)."""
+        now = self._now(video_id, [track_id for track_id, *_ in done])
         self._write(
-            ClipsEntry(time=self._clock.time(), video_id=video_id, recipe=recipe, done=list(done))
+            ClipsEntry(
+                time=now, video_id=video_id, recipe=recipe, done=list(done), note=printable(note)
+            )
         )
 
     def track(
@@ -130,7 +147,7 @@ class Ledger:
         """Record a track that could not be cut."""
         self._write(
             TrackEntry(
-                time=self._clock.time(),
+                time=self._now(video_id, [track_id]),
                 video_id=video_id,
                 track_id=track_id,
                 recipe=recipe,
@@ -139,6 +156,13 @@ class Ledger:
                 source_bytes=source_bytes,
             )
         )
+
+    def _now(self, video_id: str, track_ids: Sequence[str] | None = None) -> float:
+        """Return the time, or one just after what is known of some tracks, or of their video."""
+        now = self._clock.time()
+        if self.known is None:
+            return now
+        return max(now, self.known.newest(video_id, track_ids) + _AFTER_SECONDS)
 
     def _write(self, entry: AnyEntry) -> None:
         line = encode_line(entry)

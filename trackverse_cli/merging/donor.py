@@ -75,13 +75,8 @@ class Donor:
                 stands in its place is a link.
         """
         record = self.ledger.clips.get((video_id, track_id))
-        try:
-            path = self.layout.clip(clip_name)
-        except RefusedNameError as error:
-            raise ItemError("refused-name", str(error)) from error
-        if path.is_symlink():
-            raise ItemError("clip-damaged", f"{path} is a link, which is not followed")
-        if path.exists():
+        path = clip_below(self.layout, clip_name)
+        if path is not None:
             return Found(path, record)
         place = self._shards.find(video_id, track_id)
         if place is None:
@@ -90,22 +85,43 @@ class Donor:
         return Found(place, said)
 
     def videos(self, video_id: str) -> Iterator[tuple[Path, Path]]:
-        """Yield (file, its path relative to the folder of videos) of what is there of a video.
+        """Yield what is there of a video; as `videos_below`."""
+        return videos_below(self.layout, video_id)
 
-        The whole video comes first, then the file of its stretches.
 
-        Raises:
-            ItemError: reason `refused-name`: a link leads out of the root.
-        """
-        top = os.path.realpath(self.layout.videos)
-        deep = Path(video_id[:2])
-        for relative in (
-            deep / f"{video_id}.mp4", Path(f"{video_id}.mp4"), deep / f"{video_id}.ranges.mp4",
-        ):  # fmt: skip
-            path = self.layout.videos / relative
-            if not os.path.lexists(path):
-                continue
-            if path.is_symlink() or os.path.commonpath([top, os.path.realpath(path)]) != top:
-                raise ItemError("refused-name", f"{path} is a link, which is not followed")
-            # Written where this program writes it, wherever it was found.
-            yield path, deep / path.name
+def clip_below(layout: Layout, clip_name: str) -> Path | None:
+    """Return the file of a clip in a folder that is not trusted, or None if there is none.
+
+    Raises:
+        ItemError: reason `refused-name`: a link leads out of the folder; or `clip-damaged`: what
+            stands in its place is a link.
+    """
+    try:
+        path = layout.clip(clip_name)
+    except RefusedNameError as error:
+        raise ItemError("refused-name", str(error)) from error
+    if path.is_symlink():
+        raise ItemError("clip-damaged", f"{path} is a link, which is not followed")
+    return path if path.exists() else None
+
+
+def videos_below(layout: Layout, video_id: str) -> Iterator[tuple[Path, Path]]:
+    """Yield (file, its path relative to the folder of videos) of what is there of a video.
+
+    The whole video comes first, then the file of its stretches.
+
+    Raises:
+        ItemError: reason `refused-name`: a link leads out of the folder.
+    """
+    top = os.path.realpath(layout.videos)
+    deep = Path(video_id[:2])
+    for relative in (
+        deep / f"{video_id}.mp4", Path(f"{video_id}.mp4"), deep / f"{video_id}.ranges.mp4",
+    ):  # fmt: skip
+        path = layout.videos / relative
+        if not os.path.lexists(path):
+            continue
+        if path.is_symlink() or os.path.commonpath([top, os.path.realpath(path)]) != top:
+            raise ItemError("refused-name", f"{path} is a link, which is not followed")
+        # Written where this program writes it, wherever it was found.
+        yield path, deep / path.name

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from trackverse_cli.leases import Attempt, Watch, read_attempts
 from trackverse_cli.leases.attempts import attempt_info
 from trackverse_cli.ledger import Ledger, VideoEntry, read_ledger
 from trackverse_cli.machine import usable_cores
+from trackverse_cli.merging.ahead import in_order
 from trackverse_cli.merging.carry import Carrier
 from trackverse_cli.merging.counts import LeftOut, Merged, MergeOptions, RootTally
 from trackverse_cli.merging.donor import Donor
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from trackverse_cli.merging.outcome import VideoOutcome
 
 STAGE = "merge"
-AHEAD = 4
-"""Videos that wait for each thread."""
 
 
 def merge(
@@ -178,19 +175,9 @@ class _Merge:
 
     def _outcomes(self, taker: Taker) -> Iterator[tuple[str, VideoOutcome]]:
         threads = self._config.settings.extract.workers or usable_cores()
-        pool = ThreadPoolExecutor(threads, thread_name_prefix=STAGE)
-        waiting: deque[tuple[str, Future[VideoOutcome]]] = deque()
-        try:
-            for video_id, clips in videos_of(self._catalog):
-                waiting.append((video_id, pool.submit(taker.take, video_id, clips)))
-                if len(waiting) >= AHEAD * threads:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        work = in_order(lambda one: taker.take(*one), videos_of(self._catalog), threads, STAGE)
+        for (video_id, _), out in work:
+            yield video_id, out
 
     def _count(self, out: VideoOutcome) -> None:
         tally = self._tally
@@ -238,6 +225,7 @@ class _Merge:
         if self._ledger is None:
             catalog = self._catalog
             self._ledger = Ledger(
-                self._layout, STAGE, 0, 1, catalog.name, self._clock, catalog.key, self._run
-            )
+                self._layout, STAGE, 0, 1, catalog.name, self._clock, catalog.key, self._run,
+                known=self._own.ledger,
+            )  # fmt: skip
         return self._ledger

@@ -15,6 +15,7 @@ from trackverse_cli.merging.outcome import VideoOutcome, failures_to_carry
 from trackverse_cli.merging.own import Own, Standing, write_member
 from trackverse_cli.outputs import Member
 from trackverse_cli.probe import Level, check_clip, check_video, read_clip
+from trackverse_cli.recipe import ORIGINAL, fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,12 +145,14 @@ class Taker:
             out.sources.append(found.source)
 
     def _fits(self, recipe: str) -> bool:
-        return self.any_recipe or recipe == self.own.recipe
+        return self.any_recipe or fits(recipe, self.own.recipe)
 
     def _checked(self, path: Path, clip: dict[str, Any], found: Found) -> tuple[int, str]:
         """Return (frames, recipe) of a file that was brought, if it is sound."""
         recipe = self.own.recipe
-        if self.any_recipe:
+        if found.record is not None and found.record.recipe == ORIGINAL:
+            recipe = ORIGINAL
+        elif self.any_recipe:
             origin = read_clip(path).origin
             known = found.record.recipe if found.record is not None else None
             recipe = known or (origin.recipe if origin is not None else recipe)

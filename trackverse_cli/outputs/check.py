@@ -7,10 +7,13 @@ import os
 import tarfile
 from typing import TYPE_CHECKING
 
+from trackverse_cli.encode import ClipOrigin
 from trackverse_cli.errors import ItemError
+from trackverse_cli.means import raise_if_lacking
 from trackverse_cli.outputs.names import member_key
 from trackverse_cli.outputs.table import BLOCK
 from trackverse_cli.probe import ClipFacts, Level
+from trackverse_cli.recipe import ORIGINAL, fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +82,7 @@ def check_member(
         raise ItemError("clip-damaged", f"{where}: the shard is cut short")
     if record is not None and (record.bytes, record.checksum) != (place.size, place.checksum):
         raise ItemError("clip-damaged", f"{where} is not the one that the ledger records")
-    if place.recipe != recipe:
+    if not fits(place.recipe, recipe):
         raise ItemError("other-recipe", f"{where} was cut with recipe {place.recipe!a}")
     if level is Level.PRESENCE:
         return ClipFacts(place.frames, place.size, None)
@@ -93,6 +96,8 @@ def check_member(
     except OSError as error:
         raise ItemError("clip-damaged", f"{where} cannot be read: {error}") from error
     origin = facts.origin
+    if origin is None and place.recipe == ORIGINAL:
+        origin = ClipOrigin(track_id, video_id, (0, 0), recipe)  # `adopt` held it against its video
     if origin is None or (origin.video, origin.track) != (video_id, track_id):
         raise ItemError("clip-damaged", f"{where} shows another track")
     if facts.frames != place.frames:
@@ -129,14 +134,13 @@ def open_member(place: Place) -> InputContainer:
 def _read(place: Place, where: str) -> ClipFacts:
     import av
 
-    from trackverse_cli.encode import ClipOrigin
-
     try:
         with open_member(place) as container:
             stream = container.streams.video[0]
             origin = ClipOrigin.from_comment(str(container.metadata.get("comment", "")))
             return ClipFacts(stream.frames, place.size, origin)
     except (av.error.FFmpegError, ValueError, IndexError) as error:
+        raise_if_lacking(error)
         raise ItemError("clip-damaged", f"{where} cannot be opened: {error}") from error
 
 
@@ -151,6 +155,7 @@ def _decode(place: Place, where: str) -> None:
                     raise ItemError("clip-damaged", f"{where}: frame {seen} is damaged")
                 seen, last = seen + 1, frame.pts
     except (av.error.FFmpegError, ValueError) as error:
+        raise_if_lacking(error)
         raise ItemError("clip-damaged", f"{where} cannot be decoded: {error}") from error
     if seen != place.frames:
         raise ItemError("clip-damaged", f"{where} decodes to {seen} of {place.frames} frames")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from trackverse_cli.errors import ItemError
 from trackverse_cli.outputs.check import check_member
+from trackverse_cli.recipe import fits
 from trackverse_cli.worklist import CLIP_FAULTS, COMPLETE, State, Verdict
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def judge_listed(
         return Verdict(State.DAMAGED, failure.reason, failure.message)
     if not place.is_there:
         return Verdict(State.DAMAGED, "clip-damaged", f"{place.shard} is cut short")
-    if place.recipe != recipe:
+    if not fits(place.recipe, recipe):
         told = f"a clip in {place.shard} was cut with recipe {place.recipe}"
         return Verdict(State.DAMAGED, "other-recipe", told)
     return COMPLETE

@@ -21,16 +21,22 @@ def cores_busy(videos_per_hour: float, seconds_of_work_per_video: float) -> floa
     return videos_per_hour * seconds_of_work_per_video / 3600.0
 
 
-def ranks_fed(videos_per_hour: float, seconds_of_work_per_video: float, cores_per_rank: int) -> int:
+def ranks_fed(
+    videos_per_hour: float,
+    seconds_of_work_per_video: float,
+    cores_per_rank: int,
+    seconds_to_bring: float = SECONDS_TO_BRING,
+) -> int:
     """Return how many ranks the pace can feed, as many at least as it takes to use it up.
 
     Args:
         videos_per_hour: of all addresses together.
         seconds_of_work_per_video: core seconds.
         cores_per_rank: cores of each rank.
+        seconds_to_bring: a video, of which a rank brings one at a time.
     """
     busy = cores_busy(videos_per_hour, seconds_of_work_per_video)
-    bringing = videos_per_hour * SECONDS_TO_BRING / 3600.0
+    bringing = videos_per_hour * seconds_to_bring / 3600.0
     return max(1, math.ceil(busy / max(1, cores_per_rank)), math.ceil(bringing))
 
 
@@ -39,6 +45,7 @@ def feeding_sentence(
     seconds_of_work_per_video: float,
     cores_per_rank: int,
     world_size: int,
+    seconds_to_bring: float = SECONDS_TO_BRING,
 ) -> str:
     """Return one sentence for `plan` and `submit`: what the pace feeds, against what is asked for.
 
@@ -47,9 +54,10 @@ def feeding_sentence(
         seconds_of_work_per_video: core seconds.
         cores_per_rank: cores of each rank.
         world_size: the ranks that are meant.
+        seconds_to_bring: a video, of which a rank brings one at a time.
     """
     busy = max(1, math.ceil(cores_busy(videos_per_hour, seconds_of_work_per_video)))
-    fed = ranks_fed(videos_per_hour, seconds_of_work_per_video, cores_per_rank)
+    fed = ranks_fed(videos_per_hour, seconds_of_work_per_video, cores_per_rank, seconds_to_bring)
     cores = "1 core" if busy == 1 else f"{busy} cores"
     fact = f"{videos_per_hour:,.0f} videos an hour keep at most {cores} busy"
     if world_size > fed:

@@ -1,8 +1,9 @@
 """What is left to do, what it takes, and in which order: offline, for `trackverse plan`.
 
 `make_plan` joins it: `survey` looks at index, ledger and folders, `rates` says what a second
-costs, `forecast` does the arithmetic, `reach` how far a part of it goes, `coverage` and `order`
-in which order videos are asked for. Docs: `docs/plan.md`.
+costs, `forecast` does the arithmetic, `times` and `waits` how long it takes and what troubles add,
+`reach` how far a part of it goes, `coverage` and `order` in which order videos are asked for.
+Docs: `docs/plan.md`.
 """
 
 from __future__ import annotations
@@ -25,17 +26,20 @@ from trackverse_cli.plan.rates import Rates, rates_of
 from trackverse_cli.plan.report import to_json
 from trackverse_cli.plan.survey import Survey, take_survey
 from trackverse_cli.plan.terms import PlanTerms, terms_of
+from trackverse_cli.plan.trouble import Given, Trouble
 
 if TYPE_CHECKING:
     from trackverse_cli.catalog import Catalog
     from trackverse_cli.config import Config
 
 __all__ = [
+    "Given",
     "Order",
     "Plan",
     "PlanTerms",
     "Rates",
     "Survey",
+    "Trouble",
     "catalog_order",
     "coverage_order",
     "make_forecast",
@@ -73,4 +77,4 @@ def make_plan(config: Config, catalog: Catalog, terms: PlanTerms) -> Plan:
     if order is None:
         rows, classes = found.rows.astype(np.int64), found.classes.astype(np.int64)
         order = keep_order(catalog, layout, rows, classes)
-    return make_forecast(found, catalog.costs, rates_of(found), terms, order)
+    return make_forecast(found, catalog.costs, rates_of(found, terms.line), terms, order)

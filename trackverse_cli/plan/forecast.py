@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trackverse_cli.pace import feeding_sentence, hours_for, ranks_fed
-from trackverse_cli.pace.fleet import SECONDS_OF_WORK_PER_VIDEO
 from trackverse_cli.plan.reach import SHARES, Reach, reach, request_places, request_turns
 from trackverse_cli.plan.survey import DONE, DUE, GONE
+from trackverse_cli.plan.times import Times, times_of
 from trackverse_cli.shards import assign
 
 if TYPE_CHECKING:
@@ -28,43 +27,7 @@ if TYPE_CHECKING:
 LEAST_TRIED = 20
 """With fewer videos tried, the share that came says too little."""
 
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """How long it takes.
-
-    Attributes:
-        pace_hours: the requests at the pace.
-        cpu_hours: core hours of decoding, cropping and encoding, over all ranks.
-        slowest_cut_hours: the cutting of the rank that has most of it, on its cores.
-        slowest_share_hours: the requests of the rank that has most, where hosts divide an address;
-            else 0.
-        last_clip_hours: from the first request to the last clip: a video is cut once it is there.
-        ranks_fed: how many ranks the pace keeps busy.
-        feeding: the same in a sentence, against the ranks that are meant.
-    """
-
-    pace_hours: float
-    cpu_hours: float
-    slowest_cut_hours: float
-    slowest_share_hours: float
-    last_clip_hours: float
-    ranks_fed: int
-    feeding: str
-
-    @property
-    def makespan_hours(self) -> float:
-        """From the first request to the last clip."""
-        return max(self.pace_hours, self.slowest_share_hours, self.last_clip_hours)
-
-    @property
-    def bound(self) -> str:
-        """What decides: `pace`, `cutting`, `share`, or `nothing`."""
-        if self.makespan_hours <= 0:
-            return "nothing"
-        if self.slowest_share_hours > max(self.pace_hours, self.slowest_cut_hours):
-            return "share"
-        return "pace" if self.pace_hours >= self.slowest_cut_hours else "cutting"
+MEASURED = "measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +118,18 @@ def make_forecast(
         name: request_turns(found.asked, ranks, order)
         for name, order in (("cost", np.arange(len(costs))), ("coverage", coverage))
     }
-    times = _times(found, work, ranks, turns[terms.order], terms)
-    hours_each = times.makespan_hours / requests if requests else 0.0
+    tried = found.arrived + found.gone
+    came = found.arrived / tried if tried >= LEAST_TRIED else None
+    if came is not None and terms.trouble.gone_source == "assumed":
+        trouble = replace(
+            terms.trouble,
+            gone=1.0 - came,
+            gone_source=MEASURED,
+            unclear=min(terms.trouble.unclear, 1.0 - came),
+        )
+        terms = replace(terms, trouble=trouble)
+    times = times_of(found, rates, work, ranks, turns[terms.order], terms)
+    hours_each = (times.makespan_hours - times.waits.last) / requests if requests else 0.0
     numbers = [math.ceil(share * requests) for share in SHARES] if requests else []
     if terms.hours is not None and requests:
         numbers.append(min(requests, int(terms.hours / hours_each)) if hours_each else requests)
@@ -169,59 +142,18 @@ def make_forecast(
         "complete": found.clips(DONE),
         "unrecoverable": found.clips(GONE) + found.refused,
     }
-    tried = found.arrived + found.gone
     return Plan(
         terms,
         rates,
         clips,
         len(found.due_rows),
         requests,
-        found.arrived / tried if tried >= LEAST_TRIED else None,
+        came,
         len([name for name in found.names if name]),
         times,
         _storage(found, rates, terms),
         tuple(reached),
     )
-
-
-def _times(
-    found: Survey, work: NDArray[np.float64], ranks: Ints, turns: Ints, terms: PlanTerms
-) -> Times:
-    requests, videos = int(found.asked.sum()), len(found.due_rows)
-    of_ranks = np.bincount(ranks, work, terms.world_size)
-    asked = np.bincount(ranks[found.asked], minlength=terms.world_size)
-    each = float(work.sum()) / videos if videos else SECONDS_OF_WORK_PER_VIDEO
-    addresses = len(terms.egresses)
-    shared = int(asked.max(initial=0)) * terms.share
-    return Times(
-        hours_for(requests, terms.kept_pace, addresses),
-        float(work.sum()) / 3600,
-        float(of_ranks.max(initial=0.0)) / terms.cores_per_rank / 3600,
-        hours_for(shared, terms.kept_pace, addresses),
-        _last_clip_hours(work, ranks, turns, terms),
-        ranks_fed(terms.whole_pace, each, terms.cores_per_rank),
-        feeding_sentence(terms.whole_pace, each, terms.cores_per_rank, terms.world_size),
-    )
-
-
-def _last_clip_hours(
-    work: NDArray[np.float64], ranks: Ints, turns: Ints, terms: PlanTerms
-) -> float:
-    """Return when the last rank has cut its last video, all cores of a rank at one video each time.
-
-    A rank has done from its k-th video on no sooner than that video came and the work of it and
-    of all later ones is done; the latest of these, over k, is when it ends.
-    """
-    came = (request_places(turns, ranks) + 1).astype(np.float64)
-    if terms.share:
-        came = np.maximum(came, (turns + 1) * float(terms.share))
-    came /= terms.kept_pace * len(terms.egresses)
-    rows = np.lexsort((came, ranks))
-    hours = work[rows] / terms.cores_per_rank / 3600
-    own = ranks[rows]
-    ends = np.cumsum(np.bincount(own, hours, terms.world_size))
-    still = ends[own] - (np.cumsum(hours) - hours)
-    return float((came[rows] + still).max(initial=0.0))
 
 
 def _storage(found: Survey, rates: Rates, terms: PlanTerms) -> Storage:

@@ -20,6 +20,15 @@ DECODE_SECONDS_PER_SECOND: Final = 0.057
 CUT_SECONDS_PER_SECOND: Final = 0.089
 """Core seconds to crop and encode a second of a clip: the other 14.5 there, for 162 s of clips."""
 
+PAGE_SECONDS: Final = 4.0
+"""Assumed: asking for a video's page and its formats; also what one takes that is gone."""
+
+LINE_BYTES_PER_SECOND: Final = 5e6
+"""Assumed: what one download gets of the line, 40 Mbit/s."""
+
+FAILING_SECONDS: Final = 30.0
+"""Assumed: three attempts at a line that fails, with the waits between them."""
+
 LEAST_VIDEOS: Final = 20
 LEAST_CLIPS: Final = 100
 """With fewer, what came so far says too little."""
@@ -36,6 +45,8 @@ class Rates:
         clip_source: likewise.
         decode: core seconds to decode a second of video.
         cut: core seconds to crop and encode a second of a clip.
+        line: bytes a second that one download gets.
+        page: seconds until a download begins.
     """
 
     video: float = VIDEO_BYTES_PER_SECOND
@@ -44,10 +55,17 @@ class Rates:
     clip_source: str = "assumed, no clips yet"
     decode: float = DECODE_SECONDS_PER_SECOND
     cut: float = CUT_SECONDS_PER_SECOND
+    line: float = LINE_BYTES_PER_SECOND
+    page: float = PAGE_SECONDS
 
 
-def rates_of(found: Survey) -> Rates:
-    """Return what a second cost so far where enough has come, else what is typical."""
+def rates_of(found: Survey, line: float = LINE_BYTES_PER_SECOND) -> Rates:
+    """Return what a second cost so far where enough has come, else what is typical.
+
+    Args:
+        found: where everything stands.
+        line: bytes a second that one download gets.
+    """
     usual = Rates()
     video, video_source = usual.video, usual.video_source
     if len(found.came) >= LEAST_VIDEOS:
@@ -57,4 +75,4 @@ def rates_of(found: Survey) -> Rates:
     if found.clips_measured >= LEAST_CLIPS and found.clip_seconds > 0:
         clip = found.clip_bytes / found.clip_seconds
         clip_source = f"mean of {found.clips_measured:,} clips"
-    return Rates(video, video_source, clip, clip_source)
+    return Rates(video, video_source, clip, clip_source, line=line)

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 NOT_COUNTED = (
-    "cool-downs after throttling, restarts and time in a scheduler's queue",
-    "the speed of the line and of the disk",
-    "videos that turn out to be gone: they cost a request and give no clip",
+    "the speed of the disk, and of a line that many downloads share",
+    "what nobody can know beforehand: hours are means, and a single job is luckier or not",
 )
 """What a plan leaves out."""
 
@@ -59,12 +58,23 @@ def to_json(plan: Plan, name: str, key: str) -> dict[str, Any]:
         "cores_per_rank": terms.cores_per_rank,
         "hours": {
             "together": round(times.makespan_hours, 2),
+            "work": round(times.work_hours, 2),
             "pace": round(times.pace_hours, 2),
+            "bringing": round(times.bringing_hours, 2),
             "cutting": round(times.slowest_cut_hours, 2),
             "share": round(times.slowest_share_hours, 2),
             "cpu": round(times.cpu_hours, 2),
             "bound": times.bound,
         },
+        "waits": {
+            "again": round(times.waits.again, 2),
+            "cool_downs": round(times.waits.cool_downs, 2),
+            "queue": round(times.waits.queue, 2),
+            "restarts": round(times.waits.restarts, 2),
+            "submit": round(times.waits.turns, 2),
+            "of_the_last_videos": round(times.waits.last, 2),
+        },
+        "assumed": terms.trouble.to_json(),
         "ranks_fed": times.ranks_fed,
         "feeding": times.feeding,
         "egresses": split(plan),
@@ -87,6 +97,7 @@ def to_json(plan: Plan, name: str, key: str) -> dict[str, Any]:
             "clip_source": rates.clip_source,
             "decode_cpu_per_second": rates.decode,
             "cut_cpu_per_second": rates.cut,
+            "line_bytes_per_second": round(rates.line),
         },
         "reached": [one.to_json() for one in plan.reached],
         "not_counted": list(NOT_COUNTED),

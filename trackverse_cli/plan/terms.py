@@ -10,6 +10,8 @@ from trackverse_cli.errors import ConfigError, UsageError
 from trackverse_cli.machine import usable_cores
 from trackverse_cli.pace import GUEST_VIDEOS_PER_HOUR, egress_names, rate_of
 from trackverse_cli.pacing import account_of, proxies_of, videos_per_hour
+from trackverse_cli.plan.rates import LINE_BYTES_PER_SECOND
+from trackverse_cli.plan.trouble import NOTHING, NOTHING_GIVEN, Given, Trouble, trouble_of
 from trackverse_cli.shards import MAX_WORLD_SIZE
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class PlanTerms:
         quota_files: files and folders that the file system allows, None where nobody said.
         quota_bytes: bytes, likewise.
         hours: say what is reached after so many, None for not.
+        line: bytes a second that one download gets.
+        trouble: what goes wrong, and who starts ranks again.
     """
 
     egresses: tuple[str, ...] = ("default",)
@@ -54,6 +58,8 @@ class PlanTerms:
     quota_files: int | None = None
     quota_bytes: int | None = None
     hours: float | None = None
+    line: float = LINE_BYTES_PER_SECOND
+    trouble: Trouble = NOTHING
 
     @property
     def whole_pace(self) -> float:
@@ -75,6 +81,8 @@ def terms_of(
     cores: int | None = None,
     order: str | None = None,
     hours: float | None = None,
+    line: float | None = None,
+    given: Given = NOTHING_GIVEN,
 ) -> PlanTerms:
     """Return the terms of a configuration; what is given here wins.
 
@@ -101,6 +109,8 @@ def terms_of(
         quota_files=settings.dataset.quota_files,
         quota_bytes=settings.dataset.quota_bytes,
         hours=hours,
+        line=line or LINE_BYTES_PER_SECOND,
+        trouble=trouble_of(config, executor, given),
     )
 
 

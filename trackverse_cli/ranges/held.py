@@ -127,9 +127,10 @@ def held_spans(stretches: Sequence[Stretch], video: VideoTrack) -> tuple[tuple[f
     for run in runs:
         start = next((each.key for each in run if each.key is not None), None)
         stop = max(each.stop for each in run)
-        if start is not None and start < stop:
+        if start is not None:
             spans.append((float(video.seconds(start)), float(video.seconds(stop))))
-    return tuple(spans)
+    # Pictures may be shown in another order than they are decoded in, and so may runs of them.
+    return tuple(sorted((start, stop) for start, stop in spans if start < stop))
 
 
 def _tick(stretch: Stretch) -> Fraction:
@@ -184,7 +185,7 @@ def _record(file: BinaryIO, atom: Atom) -> dict[str, Any]:
         return {}
     try:
         record = json.loads(body[len(_RECORD_ID) :])
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

@@ -15,7 +15,7 @@ from trackverse_cli.outputs import Place, ShardIndex
 from trackverse_cli.outputs.check import member_checksum
 from trackverse_cli.outputs.judge import judge_member
 from trackverse_cli.probe import Level
-from trackverse_cli.reasons import MEANING
+from trackverse_cli.reasons import HELD, MEANING
 from trackverse_cli.recipe import recipe_id
 from trackverse_cli.shards import assign
 from trackverse_cli.story.lines import lines_about
@@ -156,12 +156,14 @@ def next_step(clips: list[Standing], words: str) -> str:
         clips: where they stand.
         words: the command that works on them.
     """
-    due = [one for one in clips if one.state in (State.MISSING, State.DAMAGED)]
+    due = [one for one in clips if Verdict(State(one.state), one.reason).due]
     if not clips:
         return "nothing: no clip of it is selected"
     if not due:
         if all(one.state == State.COMPLETE for one in clips):
             return "nothing: it is complete"
+        if any(one.reason in HELD for one in clips):
+            return "trackverse adopt --redo DIR, DIR being the root, then cut it again"
         return "nothing: what is not there is gone for good, and no other run can win it"
     reasons = {one.reason for one in due}
     if reasons & {"needs-cookies"}:

@@ -1,12 +1,4 @@
-"""Contract suites for plugins: subclass one, say how yours is made, and pytest runs it.
-
-    from trackverse_cli.testing import ExecutorContract
-    class TestMyExecutor(ExecutorContract):
-        def make_executor(self) -> Executor:
-            return MyExecutor(MySettings())
-
-A suite asks what `trackverse_cli.interfaces` promises and the core relies on.
-"""
+"""The contract of executors."""
 
 from __future__ import annotations
 
@@ -15,13 +7,10 @@ import os
 import signal
 import sys
 import time
-from contextlib import suppress
 from dataclasses import asdict
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from trackverse_cli.errors import DamagedFileError
-from trackverse_cli.interfaces import Decoder, Executor, Job, Task, TaskState, close_decoder
+from trackverse_cli.interfaces import Executor, Job, Task, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -180,114 +169,3 @@ class ExecutorContract:
     def kill(self, pid: int) -> None:
         """Kill the process of a rank at once; of another machine, by other means."""
         os.kill(pid, signal.SIGKILL)
-
-
-class DecoderContract:
-    """What every decoder does, on small videos that PyAV makes and reads as the reference."""
-
-    size = (320, 180)
-    rate = Fraction(30000, 1001)
-    frame_count = 120
-
-    def make_decoder(self, path: Path) -> Decoder:
-        """Return the decoder opened on `path`."""
-        raise NotImplementedError
-
-    def video(self, folder: Path) -> Path:
-        """Write a video with B-frames whose left third is dark and whose rest is bright."""
-        import av
-        import numpy as np
-
-        path = folder / "a video.mp4"
-        width, height = self.size
-        with av.open(str(path), "w") as out:
-            stream = out.add_stream("libx264", rate=self.rate)
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.codec_context.gop_size = 30
-            for number in range(self.frame_count):
-                picture = np.full((height * 3 // 2, width), 128, np.uint8)
-                picture[:height] = 200
-                picture[:height, : width // 3] = 40
-                picture[: height // 8] = 16 + number
-                frame = av.VideoFrame.from_ndarray(picture, "yuv420p")
-                frame.pts, frame.time_base = number, 1 / self.rate
-                out.mux(stream.encode(frame))
-            out.mux(stream.encode(None))
-        return path
-
-    def truth(self, path: Path) -> tuple[list[int], Fraction]:
-        """Return the pts of every frame as PyAV reads them, and their time base."""
-        import av
-
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            assert stream.time_base is not None
-            return [f.pts for f in container.decode(stream) if f.pts is not None], stream.time_base
-
-    def test_says_what_the_video_is(self, tmp_path: Path) -> None:
-        """Size, rate, time base, duration and codec are the file's."""
-        path = self.video(tmp_path)
-        info = self.make_decoder(path).info
-        assert (info.width, info.height) == self.size
-        assert (info.rate, info.time_base) == (self.rate, self.truth(path)[1])
-        assert info.codec == "h264"
-        assert abs((info.duration_seconds or 4.0) - self.frame_count / self.rate) < 0.1
-
-    def test_brings_every_frame_once_and_in_order(self, tmp_path: Path) -> None:
-        """A span over all of the video brings all of its frames."""
-        path = self.video(tmp_path)
-        expected, time_base = self.truth(path)
-        frames = self.make_decoder(path).frames([(0.0, 1e6)])
-        assert [(f.pts, f.time_base) for f in frames] == [(pts, time_base) for pts in expected]
-
-    def test_misses_no_frame_of_a_span(self, tmp_path: Path) -> None:
-        """Spans out of order, overlapping, of one instant and beyond the end are honoured."""
-        path = self.video(tmp_path)
-        expected, base = self.truth(path)
-        spans = [(3.0, 3.4), (0.5, 0.9), (0.8, 1.1), (float(60 * base * 512), 2.01), (3.9, 99.0)]
-        got = [frame.pts for frame in self.make_decoder(path).frames(spans)]
-        assert got == [pts for pts in expected if pts in got]
-        held = [pts for pts in expected if any(a <= float(pts * base) <= b for a, b in spans)]
-        assert [pts for pts in got if pts in held] == held
-
-    def test_crops_have_the_sizes_and_pictures_asked_for(self, tmp_path: Path) -> None:
-        """Crops come in the order of their boxes, and stay valid after `close`."""
-        import numpy as np
-
-        decoder = self.make_decoder(self.video(tmp_path))
-        boxes = np.array([[10.5, 60.0, 80.25, 100.0], [120.0, 60.5, 180.0, 99.5]])
-        sizes = [(64, 80), (180, 100)]
-        frame = next(iter(decoder.frames([(1.0, 1.5)])))
-        close_decoder(decoder)
-        crops = list(frame.crop(boxes, sizes))
-        assert [(crop.width, crop.height) for crop in crops] == sizes
-        if decoder.hw_encoder is not None:
-            return  # its pictures are on the device, in a format of their own
-        for crop, luma in zip(crops, (40, 200), strict=True):
-            assert crop.format.name in ("yuv420p", "yuvj420p")
-            planes = crop.to_ndarray()
-            assert abs(planes[: crop.height].mean() - luma) < 3
-            assert abs(planes[crop.height :].mean() - 128) < 3
-
-    def test_refuses_what_is_no_video(self, tmp_path: Path) -> None:
-        """A text file is a DamagedFileError that names it; nothing else is raised."""
-        path = tmp_path / "page.mp4"
-        path.write_text("<html>not a video</html>\n" * 100, encoding="utf-8")
-        told = ""
-        try:
-            self.make_decoder(path)
-        except DamagedFileError as error:
-            told = str(error)
-        assert path.name in told
-
-    def test_brings_the_good_frames_of_a_damaged_file(self, tmp_path: Path) -> None:
-        """Up to the damage every frame comes; then it ends, if at all, by a DamagedFileError."""
-        path = self.video(tmp_path)
-        expected, _ = self.truth(path)
-        content = path.read_bytes()
-        third = len(content) // 3  # amid the pictures: what names them lies at the end
-        path.write_bytes(content[:third] + bytes(1000) + content[third + 1000 :])
-        got: list[int] = []
-        with suppress(DamagedFileError):
-            got.extend(frame.pts for frame in self.make_decoder(path).frames([(0.0, 1e6)]))
-        assert got == expected[: len(got)]

@@ -1,0 +1,35 @@
+"""Any decoded frame as 8-bit 4:2:0, and bytes that no encoder wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+HOLE_BYTES = 256
+"""Zeros in a row: entropy coding gave 29 at most in black videos, a disk loses 512 at once."""
+
+_HOLE = bytes(HOLE_BYTES)
+
+
+def to_yuv420p(frame: VideoFrame, full_range: bool) -> VideoFrame:
+    """Return a frame as 8-bit 4:2:0 with the same range of values, pts and time base.
+
+    Args:
+        frame: in any format, in main memory or on a card.
+        full_range: whether its values go from 0 to 255; RGB becomes BT.709 in limited range.
+    """
+    if frame.format.is_rgb:
+        plain = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+    elif full_range:
+        plain = frame.reformat(format="yuvj420p", src_color_range="JPEG", dst_color_range="JPEG")
+    else:
+        plain = frame.reformat(format="yuv420p")
+    plain.pts, plain.time_base = frame.pts, frame.time_base
+    return plain
+
+
+def has_hole(content: bytes) -> bool:
+    """Say whether an entropy-coded packet was overwritten by zeros, wholly or in part."""
+    return _HOLE in content or not content.strip(b"\0")

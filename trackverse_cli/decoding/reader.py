@@ -1,0 +1,253 @@
+"""One video file, opened by PyAV: what it is, and the frames that some span needs."""
+
+from __future__ import annotations
+
+import math
+import os
+from bisect import bisect_right
+from collections import deque
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import av
+
+from trackverse_cli.decoding.display import Display
+from trackverse_cli.decoding.opening import describe, is_full_range, opened, unreadable
+from trackverse_cli.decoding.pictures import has_hole
+from trackverse_cli.decoding.sieve import Sieve
+from trackverse_cli.interfaces import Damage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from av import Packet, VideoFrame
+    from av.codec.hwaccel import HWAccel
+    from av.video.stream import VideoStream
+
+    from trackverse_cli.errors import DamagedFileError
+
+TIE_SECONDS = 1e-6
+"""Times closer than this are the same time."""
+
+GAP_SECONDS = 10.0
+"""Where the container has no index of key frames, a longer gap is sought over, not decoded."""
+
+INDEX_SECONDS = 1.0
+"""What lies so long after the last entry of a container's index is not indexed."""
+
+TRUSTING = frozenset({"hevc", "vp8", "vp9", "av1"})
+"""Codecs whose decoders take any bytes for a picture: holes in them have to be looked for."""
+
+_STEPS_BACK = (0.0, 2.0, 8.0, 32.0)
+"""Seconds by which a seek that landed too late is repeated earlier, before the very start."""
+
+
+class Reader:
+    """A video file of any kind that FFmpeg reads.
+
+    Args:
+        path: the file.
+        threads: decoding threads on the CPU; 0 for as many as there are cores, up to 4.
+        hwaccel: what decodes on a card, or None.
+
+    Attributes:
+        info: what the video is, as displayed.
+        display: how its coded pixels become what a viewer sees.
+        full_range: whether its values go from 0 to 255.
+        formats: (pixel format, format within a card's memory or None) of its first frame.
+
+    Raises:
+        DamagedFileError: no video can be read from it.
+    """
+
+    def __init__(self, path: Path, threads: int = 0, hwaccel: HWAccel | None = None) -> None:
+        self._path = path
+        self._container = opened(path, hwaccel)
+        self._stream = self._container.streams.video[0]
+        self._stream.thread_type = "AUTO"
+        cores = threads or min(4, os.cpu_count() or 1)
+        self._stream.codec_context.thread_count = 1 if hwaccel else cores
+        self._trouble = ""
+        self._begin()
+        first = self._first_frame()
+        if first is None or self._stream.time_base is None:
+            self.close()
+            why = f"its first frame cannot be decoded ({self._trouble})"
+            raise self._damaged(why if self._trouble else "it holds no frame")
+        self._base = Fraction(self._stream.time_base)
+        self.formats = (first.format.name, first.sw_format.name if first.sw_format else None)
+        self.display = Display.of(first, self._stream.sample_aspect_ratio)
+        self.info = describe(self._container, self._base, self.display.size)
+        self.full_range = is_full_range(self._stream)
+
+    def _damaged(self, why: str) -> DamagedFileError:
+        return unreadable(self._path, why)
+
+    @property
+    def what(self) -> str:
+        """The codec and pixel format, for people."""
+        return f"{self.info.codec} {self._stream.codec_context.pix_fmt}"
+
+    def close(self) -> None:
+        """Close the file; frames that were handed out stay valid."""
+        self._begin()
+        self._container.close()
+
+    def frames(self, spans: Sequence[tuple[float, float]]) -> Iterator[VideoFrame | Damage]:
+        """Yield the frames that some span (start, stop), in seconds, holds, in order, each once.
+
+        The first frame after a span comes too. Gaps that hold a key frame are sought over. Where
+        pictures are damaged, a `Damage` takes their place.
+
+        Raises:
+            DamagedFileError: the file cannot be sought in.
+        """
+        last: int | None = None
+        for start, stop in merged(spans):
+            self._go_to(start, last)
+            lost: list[int] = []
+            while (found := self._next(last)) is not None:
+                last, frame = found
+                at = self._seconds(last)
+                if at < start - TIE_SECONDS:
+                    continue
+                if frame is None:
+                    lost.append(last)
+                else:
+                    if lost:
+                        yield self._damage(lost)
+                        lost = []
+                    yield frame
+                if at > stop + TIE_SECONDS:
+                    break
+            if lost:
+                yield self._damage(lost)
+            if found is None and self._trouble_reading:
+                at = start if last is None else self._seconds(last) + float(1 / self.info.rate)
+                why = f"it cannot be read from {at:.3f} s on ({self._trouble_reading})"
+                yield Damage(at, math.inf, str(self._damaged(why)))
+                return
+
+    def _damage(self, lost: Sequence[int]) -> Damage:
+        first, last = self._seconds(lost[0]), self._seconds(lost[-1])
+        where = f"from {first:.3f} s to {last:.3f} s" if last > first else f"at {first:.3f} s"
+        return Damage(first, last, str(self._damaged(f"its pictures {where} are damaged")))
+
+    def _seconds(self, pts: int) -> float:
+        return float(pts * self._base)
+
+    def _next(self, last: int | None) -> tuple[int, VideoFrame | None] | None:
+        """Return the next pts after `last` with its frame, None for a damaged one; or the end."""
+        while True:
+            while self._queue:
+                pts, frame = self._queue.popleft()
+                if last is None or pts > last:
+                    return pts, frame
+            if not self._pump():
+                return None
+
+    def _begin(self) -> None:
+        """Start anew at the container's place."""
+        self._packets: Iterator[Packet[VideoStream]] = self._container.demux(self._stream)
+        self._sieve: Sieve[VideoFrame] = Sieve()
+        self._queue: deque[tuple[int, VideoFrame | None]] = deque()
+        self._trouble_reading = ""
+
+    def _pump(self, seen: Callable[[VideoFrame], None] = lambda _: None) -> bool:
+        """Decode one packet, and queue what is settled by it; False when there is none left."""
+        try:
+            packet = next(self._packets, None)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            self._trouble = self._trouble_reading = str(error)
+            packet = None
+        if packet is None:
+            settled = list(self._sieve.end())
+            self._queue.extend(settled)
+            return bool(settled)
+        if packet.size and packet.pts is not None:
+            self._sieve.sent(
+                packet.pts, is_key=packet.is_keyframe, is_shown=not packet.is_discard,
+                is_sound=self._is_sound(packet),
+            )  # fmt: skip
+        for frame in self._decoded(packet):
+            seen(frame)
+            if frame.pts is not None:
+                self._queue.extend(self._sieve.came(frame.pts, frame, is_corrupt=frame.is_corrupt))
+        return True
+
+    def _first_frame(self) -> VideoFrame | None:
+        """Decode until there is a frame, sound or not; what is settled meanwhile is queued."""
+        first: list[VideoFrame] = []
+        while not first and self._pump(first.append):
+            pass
+        return first[0] if first else None
+
+    def _decoded(self, packet: Packet[VideoStream]) -> Sequence[VideoFrame]:
+        try:
+            return packet.decode()
+        except (av.error.FFmpegError, ValueError) as error:
+            self._trouble = str(error)
+            self._sieve.failed()
+            return ()
+
+    def _is_sound(self, packet: Packet[VideoStream]) -> bool:
+        codec = self._stream.codec_context.codec.canonical_name
+        return not packet.is_corrupt and not (codec in TRUSTING and has_hole(bytes(packet)))
+
+    def _go_to(self, start: float, last: int | None) -> None:
+        """Stand where the frames from `start` on can be decoded, without decoding a gap."""
+        here = self._here(last)
+        key = self._key_before(start)
+        if start - here <= GAP_SECONDS if key is None else key <= here:
+            return
+        for back in _STEPS_BACK:
+            if start - back <= here:
+                break
+            # The index sorts by decoding time, so a seek may land after the frame it was for.
+            self._seek(int((start - back) / self._base))
+            if self._queue and self._here(None) <= start + TIE_SECONDS:
+                return
+        self._seek(self._stream.start_time or 0)
+
+    def _here(self, last: int | None) -> float:
+        """Return the time in seconds of the newest frame that was decoded."""
+        return self._seconds((self._queue[0][0] if self._queue else last) or 0)
+
+    def _seek(self, pts: int) -> None:
+        """Queue the first frame that can be decoded from the key frame before `pts`."""
+        try:
+            self._container.seek(pts, stream=self._stream, backward=True)
+        except (av.error.FFmpegError, ValueError) as error:
+            at = self._seconds(pts)
+            raise self._damaged(f"it cannot be read at {at:.3f} s ({error})") from error
+        self._begin()
+        while not self._queue and self._pump():
+            pass
+
+    def _key_before(self, seconds: float) -> float | None:
+        """Return the time of the last key frame at or before `seconds`, None if not indexed."""
+        keys, end = self._index
+        place = bisect_right(keys, seconds)
+        if place == len(keys) and seconds > end + INDEX_SECONDS:
+            return None  # a fragmented file's index ends with its first fragment
+        return keys[place - 1] if place else None
+
+    @cached_property
+    def _index(self) -> tuple[list[float], float]:
+        """The times of the container's key frames, and where its index ends, in seconds."""
+        entries = [(self._seconds(e.timestamp), e.is_keyframe) for e in self._stream.index_entries]
+        keys = sorted(at for at, is_key in entries if is_key)
+        return keys, max((at for at, _ in entries), default=0.0)
+
+
+def merged(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the spans in order, those that overlap or touch joined."""
+    joined: list[tuple[float, float]] = []
+    for start, stop in sorted(spans):
+        if joined and start <= joined[-1][1] + TIE_SECONDS:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
+        else:
+            joined.append((start, stop))
+    return joined

@@ -1,0 +1,123 @@
+"""What PyAV reads of a video, as the reference of the decoder contract; and harm done to it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from fractions import Fraction
+    from pathlib import Path
+
+    import numpy as np
+    from av import VideoFrame
+    from numpy.typing import NDArray
+
+PATCHES: Final = (
+    (0.16, 0.16, 0.13, 0.13),
+    (0.70, 0.37, 0.14, 0.10),
+    (0.37, 0.03, 0.10, 0.07),
+    (0.03, 0.37, 0.07, 0.10),
+    (0.90, 0.37, 0.07, 0.10),
+    (0.37, 0.90, 0.10, 0.07),
+    (0.54, 0.70, 0.10, 0.14),
+)
+"""Parts of a picture that are looked at, as shares of its width and height: x, y, w, h.
+
+Turned by any right angle, none of them lies on an edge of what is in the pictures.
+"""
+
+
+def scrambled(content: bytes) -> bytes:
+    """Change bytes of a picture beyond its headers."""
+    place = len(content) // 3
+    return (
+        content[:place]
+        + bytes(b ^ 0xA5 for b in content[place : place + 40])
+        + (content[place + 40 :])
+    )
+
+
+class Sample:
+    """One packet of a file: which it is in decoding order, and where its bytes are."""
+
+    def __init__(self, number: int, pts: int, place: int, size: int, is_key: bool) -> None:
+        self.number, self.pts, self.is_key = number, pts, is_key
+        self.place, self.size = place, size
+
+
+def overwrite(path: Path, packet: Sample, harm: Callable[[bytes], bytes]) -> None:
+    """Put what `harm` makes of a packet in its place."""
+    content = path.read_bytes()
+    end = packet.place + packet.size
+    harmed = harm(content[packet.place : end])
+    path.write_bytes(content[: packet.place] + harmed + content[end:])
+
+
+def _luma(frame: VideoFrame) -> NDArray[np.uint8]:
+    """Return the luma of a decoded frame in 8 bits."""
+    import numpy as np
+
+    plane = frame.planes[0]
+    wide = frame.format.components[0].bits > 8
+    kind = np.dtype("<u2" if wide else "u1")
+    rows = np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width]  # type: ignore[call-overload]  # planes are buffers
+    luma: NDArray[np.uint8] = (rows >> 2 if wide else rows).astype(np.uint8)
+    return luma
+
+
+class Truth:
+    """What PyAV reads of a whole video, without any of our code."""
+
+    def __init__(self, path: Path) -> None:
+        import av
+        import numpy as np
+
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            assert stream.time_base is not None
+            self.time_base: Fraction = stream.time_base
+            packets = [packet for packet in container.demux(stream) if packet.size]
+            self.packets = [
+                Sample(n, p.pts or 0, p.pos or 0, p.size, p.is_keyframe)
+                for n, p in enumerate(packets)
+            ]
+        self._lumas: dict[int, NDArray[np.uint8]] = {}
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            aspect = float(stream.sample_aspect_ratio or 1)
+            for frame in container.decode(stream):
+                luma = np.rot90(_luma(frame), frame.rotation // 90)
+                self._lumas[frame.pts or 0] = luma
+                turned, rows = frame.rotation % 180 != 0, frame.height
+                wide = round(frame.width * aspect)
+                self.shown = (rows, wide) if turned else (wide, rows)
+        self.pts = list(self._lumas)
+
+    def seconds(self, pts: int) -> float:
+        """Return a pts in seconds."""
+        return float(pts * self.time_base)
+
+    def packet(self, number: int) -> Sample:
+        """Return the packet of a picture that is predicted from, `number` or soon after."""
+        newest = -math.inf
+        for packet in self.packets:
+            if packet.pts > newest and packet.pts >= self.pts[number]:
+                return packet
+            newest = max(newest, packet.pts)
+        raise IndexError(number)
+
+    def means(self, pts: int) -> list[float]:
+        """Return the mean luma of each part that is looked at."""
+        luma = self._lumas[pts]
+        rows, columns = luma.shape
+        return [
+            float(
+                luma[
+                    round(y * rows) : round((y + h) * rows),
+                    round(x * columns) : round((x + w) * columns),
+                ].mean()
+            )
+            for x, y, w, h in PATCHES
+        ]
