@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from tests.videos import disc_centre, make_video, textured
 from trackverse_cli import plugins
 from trackverse_cli.boxes import plan_crop
 from trackverse_cli.clips import CutSettings
+from trackverse_cli.encode import ClipWriter
 from trackverse_cli.errors import StoppedError
 from trackverse_cli.extract import CutOutcome, Cutter, PartlyCutError
 from trackverse_cli.layout import Layout
@@ -247,6 +249,25 @@ def test_a_hundred_tracks_at_once(bench: Bench, tmp_path: Path) -> None:
     assert outcome.failed == ()
     first, last = float(tracks[0].frame_ts[0]), float(tracks[0].frame_ts[-1])
     assert {done.frames for done in outcome.done} == {len(frames_in_span(source, first, last))}
+
+
+def test_a_finished_clip_lets_go_of_its_encoder(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[ClipWriter]] = []
+    alive: list[int] = []
+
+    class Watched(ClipWriter):
+        def __init__(self, *words: Any, **named: Any) -> None:
+            alive.append(sum(writer() is not None for writer in made))
+            made.append(weakref.ref(self))
+            super().__init__(*words, **named)
+
+    monkeypatch.setattr("trackverse_cli.clips.ClipWriter", Watched)
+    source = make_video(tmp_path / "v.mp4", frames=100)
+    tracks = [disc_track(f"t{k}", k * 0.7, k * 0.7 + 0.3, (320, 180)) for k in range(5)]
+    assert len(bench.cut(source, *tracks, workers=1).done) == 5
+    assert alive == [0] * 5
 
 
 def test_a_track_after_the_end_is_beyond_it(bench: Bench, tmp_path: Path) -> None:

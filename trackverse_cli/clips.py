@@ -192,14 +192,14 @@ class ClipInProgress:
                 f"the video has no frame between {self.span.start:.3f} and {self.span.stop:.3f} s",
             )
         self._writer.finish()
-        track, frames = self.track, self._writer.frames
+        track, frames, note = self.track, self._writer.frames, self._writer.note
+        self._writer = None  # its encoder takes megabytes until then
         ids, names = track.label_ids, track.label_names
         member = Member(
             track.video_id, track.track_id, track.clip_name, ids[0] if ids else None,
             names[0] if names else "", frames, self._shop.settings.recipe,
         )  # fmt: skip
         done = self._shop.sink.store(self._temporary, member)
-        note = self._writer.note
         return ClipDone(track.track_id, frames, done.bytes, done.checksum, done, note)
 
     def _fail(self, error: Exception) -> None:
@@ -208,6 +208,7 @@ class ClipInProgress:
         try:
             if self._writer is not None:
                 self._writer.abort()
+            self._writer = None
             if self._temporary is not None:
                 with suppress(OSError):
                     self._temporary.unlink()

@@ -19,7 +19,10 @@ class PyavSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     threads: int = Field(
-        0, ge=0, le=64, description="Decoding threads of one video; 0: as many as cores, up to 4."
+        1,
+        ge=0,
+        le=64,
+        description="Of one video: more cost a tenth of CPU; 0: as many as cores, up to 4.",
     )
 
 

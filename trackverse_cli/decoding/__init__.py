@@ -4,12 +4,14 @@
 - `Display`: rotation and pixel shape, as a map from displayed to coded positions.
 - `LUMA` and `CHROMA`: where the samples of a 4:2:0 picture lie.
 - `to_yuv420p`: any decoded frame as 8-bit 4:2:0.
+- `merged`: spans in order, those that overlap joined.
 
 A plugin that needs none of this implements `trackverse_cli.interfaces.Decoder` by itself.
 """
 
 from trackverse_cli.decoding.display import CHROMA, LUMA, Display
 from trackverse_cli.decoding.pictures import to_yuv420p
-from trackverse_cli.decoding.reader import Reader, merged
+from trackverse_cli.decoding.reader import Reader
+from trackverse_cli.decoding.spans import merged
 
 __all__ = ["CHROMA", "LUMA", "Display", "Reader", "merged", "to_yuv420p"]

@@ -16,6 +16,7 @@ from trackverse_cli.decoding.display import Display
 from trackverse_cli.decoding.opening import describe, is_full_range, opened, unreadable
 from trackverse_cli.decoding.pictures import has_hole
 from trackverse_cli.decoding.sieve import Sieve
+from trackverse_cli.decoding.spans import TIE_SECONDS, merged
 from trackverse_cli.interfaces import Damage
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     from trackverse_cli.errors import DamagedFileError
-
-TIE_SECONDS = 1e-6
-"""Times closer than this are the same time."""
 
 GAP_SECONDS = 10.0
 """Where the container has no index of key frames, a longer gap is sought over, not decoded."""
@@ -240,14 +238,3 @@ class Reader:
         entries = [(self._seconds(e.timestamp), e.is_keyframe) for e in self._stream.index_entries]
         keys = sorted(at for at, is_key in entries if is_key)
         return keys, max((at for at, _ in entries), default=0.0)
-
-
-def merged(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the spans in order, those that overlap or touch joined."""
-    joined: list[tuple[float, float]] = []
-    for start, stop in sorted(spans):
-        if joined and start <= joined[-1][1] + TIE_SECONDS:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
-        else:
-            joined.append((start, stop))
-    return joined
