@@ -9,6 +9,7 @@ VENV ?= .venv
 BIN ?= $(VENV)/bin
 ROOT ?= trackverse-demo
 JOBS ?= auto
+FUZZ_SECONDS ?= 600
 
 .PHONY: demo test lint bench faults fuzz clean
 
@@ -40,6 +41,11 @@ $(VENV)/ready-test: pyproject.toml
 
 faults: $(VENV)/ready-test
 	$(BIN)/python -m tests.faults --minutes 25 --results benchmarks/results/faults.md
+
+fuzz: $(VENV)/ready-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	for target in metadata gzipped configuration ledger sidx index; do \
+	  nice -n 15 $(BIN)/python -m tests.fuzz $$target --seconds $(FUZZ_SECONDS) || exit 1; done
 
 clean:
 	rm -rf $(VENV) trackverse-demo .mypy_cache .ruff_cache .pytest_cache

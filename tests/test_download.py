@@ -568,9 +568,15 @@ def test_a_failing_disk_is_not_the_videos_fault(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_disk_that_is_full_when_the_file_is_closed(bench: Bench, source: Path) -> None:
-    bench.layout.partial.mkdir(parents=True)
-    (bench.layout.partial / f"{VIDEO}.mp4.mp4.part").symlink_to("/dev/full")
+def test_a_disk_that_is_full_when_the_file_is_closed(
+    bench: Bench, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from yt_dlp.downloader.http import HttpFD
+
+    def opened(_self: object, name: str, mode: str) -> tuple[Any, str]:
+        return Path("/dev/full").open("wb"), name
+
+    monkeypatch.setattr(HttpFD, "sanitize_open", opened)
     bench.server.serve(bench.name, source)
     with pytest.raises(TryLaterError, match="No space left"):
         bench.fetch()

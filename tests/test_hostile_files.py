@@ -22,8 +22,9 @@ from tests.services.web import HostileServer
 from tests.videos import make_video
 from trackverse_cli import probe
 from trackverse_cli.boxes import _smooth_dense
+from trackverse_cli.decoding.opening import opened
 from trackverse_cli.download import check
-from trackverse_cli.errors import ItemError
+from trackverse_cli.errors import DamagedFileError, ItemError
 from trackverse_cli.index import scan
 from trackverse_cli.probe import Level
 
@@ -302,3 +303,10 @@ def test_dense_boxes_are_smoothed_as_others_are(count: int, sigma: int) -> None:
     values = np.random.default_rng(1).uniform(0, 5000, (count, 4))
     found, wanted = _smooth_dense(values, sigma), gaussian_filter1d(values, sigma, axis=0)
     assert np.abs(found - wanted).max() < 1e-8
+
+
+def test_no_decoder_opens_pictures_without_measure(tmp_path: Path) -> None:
+    path = tmp_path / "huge.mp4"
+    path.write_bytes(huge_picture(tmp_path / "made.mp4"))
+    with pytest.raises(DamagedFileError, match="20000x20000"):
+        opened(path, None)

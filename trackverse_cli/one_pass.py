@@ -19,6 +19,7 @@ from trackverse_cli.errors import (
 )
 from trackverse_cli.geometry import plan_tracks
 from trackverse_cli.interfaces import Damage, note_of
+from trackverse_cli.means import lacking
 from trackverse_cli.strands import Window
 
 if TYPE_CHECKING:
@@ -117,6 +118,9 @@ class Pass:
                 else:
                     end = self._feed(found)
         except DamagedFileError as error:
+            if (lacks := lacking(error)) is not None:
+                self._abandon(StoppedError(15))
+                raise lacks from error
             damage = error
         except BaseException as error:
             self._abandon(error if isinstance(error, StoppedError) else StoppedError(15))

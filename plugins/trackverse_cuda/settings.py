@@ -34,7 +34,7 @@ class CudaSettings(BaseModel):
         False, description="Encode on the card too, where it has NVENC and opens it."
     )
     threads: int = Field(
-        0,
+        1,
         ge=0,
         le=64,
         description="Decoding threads of one video on the CPU; 0: as many as cores, up to 4.",

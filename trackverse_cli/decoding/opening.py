@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
+MOST_PIXELS = 1 << 26
+"""A picture with more is taken for a lie of the header, as it is after a download."""
+
+
 def unreadable(path: Path, why: str) -> DamagedFileError:
     """Return the error that says why a video cannot be read."""
     return DamagedFileError(f"cannot read the video {path}: {why}")
@@ -38,6 +42,10 @@ def opened(path: Path, hwaccel: HWAccel | None) -> InputContainer:
     if not container.streams.video:
         container.close()
         raise unreadable(path, "it has no video stream")
+    stream = container.streams.video[0]
+    if stream.width * stream.height > MOST_PIXELS:
+        container.close()
+        raise unreadable(path, f"its pictures have {stream.width}x{stream.height} pixels")
     return container
 
 

@@ -18,6 +18,7 @@ from trackverse_cli.decoding.pictures import has_hole
 from trackverse_cli.decoding.sieve import Sieve
 from trackverse_cli.decoding.spans import TIE_SECONDS, merged
 from trackverse_cli.interfaces import Damage
+from trackverse_cli.means import raise_if_lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -158,6 +159,7 @@ class Reader:
         try:
             packet = next(self._packets, None)
         except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise_if_lacking(error)
             self._trouble = self._trouble_reading = str(error)
             packet = None
         if packet is None:
@@ -186,6 +188,7 @@ class Reader:
         try:
             return packet.decode()
         except (av.error.FFmpegError, ValueError) as error:
+            raise_if_lacking(error)
             self._trouble = str(error)
             self._sieve.failed()
             return ()
