@@ -22,7 +22,7 @@ from tests.services.web import HostileServer
 from tests.videos import make_video
 from trackverse_cli import probe
 from trackverse_cli.boxes import _smooth_dense
-from trackverse_cli.decoding.opening import opened
+from trackverse_cli.decoding.reader import Reader
 from trackverse_cli.download import check
 from trackverse_cli.errors import DamagedFileError, ItemError
 from trackverse_cli.index import scan
@@ -308,5 +308,5 @@ def test_dense_boxes_are_smoothed_as_others_are(count: int, sigma: int) -> None:
 def test_no_decoder_opens_pictures_without_measure(tmp_path: Path) -> None:
     path = tmp_path / "huge.mp4"
     path.write_bytes(huge_picture(tmp_path / "made.mp4"))
-    with pytest.raises(DamagedFileError, match="20000x20000"):
-        opened(path, None)
+    with pytest.raises(DamagedFileError, match="first frame cannot be decoded"):
+        Reader(path)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 MOST_PIXELS = 1 << 26
-"""A picture with more is taken for a lie of the header, as it is after a download."""
+"""A picture with more is not decoded; a download with such pictures is refused as well."""
 
 
 def unreadable(path: Path, why: str) -> DamagedFileError:
@@ -42,10 +42,7 @@ def opened(path: Path, hwaccel: HWAccel | None) -> InputContainer:
     if not container.streams.video:
         container.close()
         raise unreadable(path, "it has no video stream")
-    stream = container.streams.video[0]
-    if stream.width * stream.height > MOST_PIXELS:
-        container.close()
-        raise unreadable(path, f"its pictures have {stream.width}x{stream.height} pixels")
+    container.streams.video[0].codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     return container
 
 
