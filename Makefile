@@ -17,7 +17,7 @@ demo: $(VENV)/ready-demo
 	$(BIN)/trackverse demo --root $(ROOT)
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/ready-test
 	$(BIN)/ruff check .

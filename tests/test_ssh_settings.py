@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from trackverse_cli.config_text import example_text
 from trackverse_cli.interfaces import Job
 from trackverse_cli.plugins import choose_executor
-from trackverse_cli.testing import ODD_WORDS
+from trackverse_cli.testing.executors import ODD_WORDS
 from trackverse_ssh.executor import SSHExecutor
 from trackverse_ssh.line import Door, Line
 from trackverse_ssh.places import SHARE_VARIABLE as SHARE
