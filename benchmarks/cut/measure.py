@@ -107,8 +107,13 @@ def _median(usages: list[Usage], start: Usage) -> Usage:
 
 
 def own_peak_bytes() -> int:
-    """Return the most that this process has had in memory."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the most that this process has had in memory.
+
+    Not `ru_maxrss`, which begins with what the process that started it had.
+    """
+    status = Path("/proc/self/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
 
 
 def _cpu_of_children() -> float:
