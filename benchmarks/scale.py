@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from benchmarks.cut.measure import own_peak_bytes, resident
 from trackverse_cli.layout import Layout
 from trackverse_cli.machine import usable_cores
 
@@ -226,7 +227,7 @@ def measured(part: str, folder: Path) -> Usage:
     peak = 0
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
-            peak = max(peak, _resident(process.pid))
+            peak = max(peak, resident(process.pid))
             time.sleep(0.05)
         wall = time.perf_counter() - begin
         told = process.stdout.read() if process.stdout else ""
@@ -240,17 +241,6 @@ def measured(part: str, folder: Path) -> Usage:
 def _cpu_of_children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _resident(pid: int) -> int:
-    """Return the resident bytes of a process and all below it."""
-    try:
-        own = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        children = [int(c) for task in tasks for c in (task / "children").read_text().split()]
-    except OSError:
-        return 0
-    return own + sum(_resident(child) for child in children)
 
 
 def median(usages: list[Usage]) -> float:
@@ -328,8 +318,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.part:
         told = PARTS[options.part](options.folder)
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({**told, "own_peak": own}))
+        print(json.dumps({**told, "own_peak": own_peak_bytes()}))
         return
     sizes = [int(size) for size in options.sizes.split(",")]
     plan = [(size, SHORT) for size in sizes]

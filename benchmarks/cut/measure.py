@@ -83,7 +83,7 @@ class Bench:
         before, begin, peak = _cpu_of_children(), time.perf_counter(), 0
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
             while process.poll() is None:
-                peak = max(peak, _resident(process.pid))
+                peak = max(peak, resident(process.pid))
                 time.sleep(0.05)
             wall = time.perf_counter() - begin
             said = process.stdout.read() if process.stdout else ""
@@ -121,7 +121,7 @@ def _cpu_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _resident(pid: int) -> int:
+def resident(pid: int) -> int:
     """Return the resident bytes of a process and all below it."""
     try:
         own = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -129,4 +129,4 @@ def _resident(pid: int) -> int:
         children = [int(c) for task in tasks for c in (task / "children").read_text().split()]
     except OSError:
         return 0
-    return own + sum(_resident(child) for child in children)
+    return own + sum(resident(child) for child in children)
