@@ -365,6 +365,21 @@ def test_the_quick_way_finds_what_the_careful_way_finds(changes: dict[str, objec
             assert (found, refused) == careful(line)
 
 
+def test_what_one_line_lacks_its_neighbour_does_not_lend() -> None:
+    lines = [
+        dump(fields_of(1, 1, frame_ts=[0.5], frame_bboxes=BOXES)),
+        dump(fields_of(1, 2, frame_ts=[0.5, 1], frame_bboxes=BOXES[:1])),
+        *dump(fields_of(1, 3, **PLAIN)).replace(b"0.5, 1", b"0.5,\n1").split(b"\n"),
+        dump(fields_of(1, 4, top10_label_names=["a", 'b", "c'])),
+        dump(fields_of(1, 5, **PLAIN)),
+    ]
+    rows = Rows()
+    rows.read(1, b"\n".join(lines))
+    expected = [careful(line) for line in lines]
+    assert [says(rows, line) for line in range(1, len(lines) + 1)] == expected
+    assert [found is None for found, _ in expected] == [True, True, True, True, False, False]
+
+
 def careful(line: bytes) -> tuple[dict[str, object] | None, tuple[str, str] | None]:
     try:
         return as_values_of(parse_line(line)), None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trackverse_cli.metadata import Dialect
 
 _OF_NUMBERS: Final = b"0123456789.-+eE \t\r"
+_NEWLINE: Final = 0x0A
 _NAME_BYTES: Final = 255
 _LONGEST_FIRST_LINE: Final = 1 << 20
 """Bytes; a longer line is no example for others."""
@@ -37,29 +38,29 @@ class Columns:
     Attributes:
         dialects: m, their releases.
         numbers: m lines' numbers, ascending.
-        video_ids, track_ids, clip_names: m, checked.
+        video_ids, track_ids, clip_names: m, checked; strings or an Arrow array of them.
         sizes: m (height, width) or None.
         counts: (m,) boxes of each line, at least one.
         times: (n,) of all boxes, one line after the other.
         boxes: (n, 4) xywh.
         label_counts: (m,) how many class ids each line has.
         label_ids: all of them, one line after the other.
-        label_names: m sequences of class names, best first.
+        label_names: m sequences of class names, best first, or an Arrow array of lists.
         line: gives the text of the line of a row.
     """
 
     dialects: Sequence[Dialect]
     numbers: Sequence[int]
-    video_ids: Sequence[str]
-    track_ids: Sequence[str]
-    clip_names: Sequence[str]
+    video_ids: Any
+    track_ids: Any
+    clip_names: Any
     sizes: Sequence[tuple[int, int] | None]
     counts: NDArray[np.int64]
     times: NDArray[np.float64]
     boxes: NDArray[np.float64]
     label_counts: NDArray[np.int64]
     label_ids: NDArray[np.int64]
-    label_names: Sequence[Sequence[str]]
+    label_names: Any
     line: Callable[[int], bytes]
 
 
@@ -76,7 +77,8 @@ def read_alike(
     Returns:
         What they say, None for none, and every other line that is not blank with its number.
     """
-    example = text.partition(b"\n")[0] if len(text) <= MAX_LINE_BYTES else b""
+    end = text.find(b"\n") if len(text) <= MAX_LINE_BYTES else 0
+    example = text[:end] if end >= 0 else text
     make = make_of(example) if len(example) <= _LONGEST_FIRST_LINE else None
     if make is None or parse is None:
         return None, _numbered(first_line, text)
@@ -123,17 +125,15 @@ def _columns(
     columns: dict[str, tuple[bytes, ...]] = {}
     for role, column in zip(make.roles, zip(*found, strict=True), strict=True):
         if role == "numbers":
-            _parsed(parse, column, _commas(column))
+            _parsed(parse, column)
         else:
             columns[role] = column
-    counts = _commas(columns["times"])
-    boxes = columns["boxes"]
-    if max(len(name) for name in columns["clip_name"]) > _NAME_BYTES or any(
-        text.count(b"[") + 1 != count for text, count in zip(boxes, counts.tolist(), strict=True)
-    ):
-        raise ValueError("a line is not of its make")
+    if max(map(len, columns["clip_name"])) > _NAME_BYTES:
+        raise ValueError("a clip name is too long")
+    counts, times = _parsed(parse, columns["times"])
     ids = columns.get("label_ids")
-    label_counts = _commas(ids) if ids else np.zeros(len(found), np.int64)
+    nothing = np.zeros(len(found), np.int64), np.zeros(0, np.int64)
+    label_counts, label_ids = _parsed(parse, ids, "i") if ids else nothing
     sizes = columns.get("video_size")
     track_ids = columns.get("track_id") or columns["track_number"]
     return Columns(
@@ -144,41 +144,41 @@ def _columns(
         _texts(columns["clip_name"]),
         [_size(text) for text in sizes] if sizes else [None] * len(found),
         counts,
-        _parsed(parse, columns["times"], counts),
-        _parsed_boxes(parse, boxes, counts),
+        times,
+        _parsed_boxes(parse, columns["boxes"], counts),
         label_counts,
-        _parsed(parse, ids, label_counts, "i") if ids else np.zeros(0, np.int64),
+        label_ids,
         _names(columns, len(found)),
         line,
     )
 
 
-def _commas(column: Sequence[bytes]) -> NDArray[np.int64]:
-    """Return how many values each list holds; an empty one does not parse later."""
-    return np.fromiter((text.count(b",") + 1 for text in column), np.int64, len(column))
-
-
 def _parsed(
-    parse: Callable[[bytes], Any],
-    column: Sequence[bytes],
-    counts: NDArray[np.int64],
-    kind: Literal["d", "i"] = "d",
-) -> NDArray[Any]:
-    """Return the numbers of all lists, one after the other, as float64 or int64."""
-    text, total = b",".join(column), int(counts.sum())
-    if text.translate(None, _OF_NUMBERS) != b"," * (total - 1):
+    parse: Callable[[bytes], Any], column: Sequence[bytes], kind: Literal["d", "i"] = "d"
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return how many numbers each list holds, and all, one after the other, float64 or int64."""
+    text = b",\n".join(column)
+    commas = text.translate(None, _OF_NUMBERS)
+    ends = np.flatnonzero(np.frombuffer(commas + b"\n", np.uint8) == _NEWLINE)
+    if len(ends) != len(column) or commas.count(b",") + len(ends) - 1 != len(commas):
         raise ValueError("not lists of numbers")
-    return _numbers(parse(b"[" + text + b"]"), kind, total)
+    counts = np.diff(ends, prepend=-1)
+    # The comma between two lists stands before its newline and counts for neither.
+    counts[-1] += 1
+    return counts - 1, _numbers(parse(b"[" + text + b"]"), kind, int(counts.sum()) - len(counts))
 
 
 def _parsed_boxes(
     parse: Callable[[bytes], Any], column: Sequence[bytes], counts: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return the boxes of all lists, one after the other, (n, 4)."""
-    text, total = b"],[".join(column), int(counts.sum())
-    if text.translate(None, _OF_NUMBERS) != b",,,],[" * (total - 1) + b",,,":
-        raise ValueError("not lists of boxes")
-    return _numbers(parse(b"[[" + text + b"]]"), "d", 4 * total).reshape(-1, 4)
+    text = b"],\n[".join(column)
+    pattern = b",,,],[" * int(counts.max())
+    expected = b"],\n[".join([pattern[: 6 * count - 3] for count in counts.tolist()])
+    if text.translate(None, _OF_NUMBERS) != expected:
+        raise ValueError("not lists of boxes, one for each time")
+    values = _numbers(parse(b"[[" + text + b"]]"), "d", 4 * int(counts.sum()))
+    return values.reshape(-1, 4)
 
 
 def _numbers(found: Any, kind: Literal["d", "i"], count: int) -> NDArray[Any]:
@@ -190,8 +190,10 @@ def _numbers(found: Any, kind: Literal["d", "i"], count: int) -> NDArray[Any]:
     return values
 
 
-def _texts(column: Sequence[bytes]) -> list[str]:
-    return b"\n".join(column).decode("ascii").split("\n")
+def _texts(column: Sequence[bytes]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(column, pa.string())
 
 
 @lru_cache(maxsize=4096)
@@ -202,15 +204,28 @@ def _size(text: bytes) -> tuple[int, int]:
     return height, width
 
 
-def _names(columns: dict[str, tuple[bytes, ...]], lines: int) -> Sequence[Sequence[str]]:
+def _names(columns: dict[str, tuple[bytes, ...]], lines: int) -> Any:
+    """Return a list of class names for each line, as an Arrow array.
+
+    Raises:
+        ValueError: a name holds a quotation mark, or is not UTF-8.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     described = columns.get("descriptions")
     column = described or columns.get("label_names")
     if column is None:
-        return [()] * lines
-    names = []
-    for text in column:
-        parts = text.decode().replace('","', '", "').split('", "')
-        if text.count(b'"') != 2 * (len(parts) - 1):
-            raise ValueError("a class name holds a quotation mark")
-        names.append([plain_label(part) for part in parts] if described else parts)
-    return names
+        return pa.array([()] * lines, pa.list_(pa.string()))
+    texts = pa.array(column, pa.string())
+    if any(pc.match_substring(texts, '","').unique().to_pylist()):
+        texts = pc.replace_substring(texts, '","', '", "')
+    names = pc.split_pattern(texts, '", "')
+    flat = names.values
+    if any(pc.match_substring(flat, '"').unique().to_pylist()):
+        raise ValueError("a class name holds a quotation mark")
+    if described:
+        coded = flat.dictionary_encode()
+        plain = [plain_label(text) for text in coded.dictionary.to_pylist()]
+        flat = pa.array(plain, pa.string()).take(coded.indices)
+    return pa.ListArray.from_arrays(names.offsets, flat)

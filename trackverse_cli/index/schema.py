@@ -103,19 +103,19 @@ def duplicate_schema() -> Any:
 def make_table(
     counts: NDArray[np.int64],
     values: Sequence[NDArray[np.float64]],
-    names: tuple[Sequence[int], Sequence[str], Sequence[str], Sequence[str]],
+    names: tuple[Sequence[int], Any, Any, Any],
     sizes: Sequence[tuple[int, int] | None],
-    labels: tuple[NDArray[np.int64], NDArray[np.int32], Sequence[Sequence[str]]],
+    labels: tuple[NDArray[np.int64], NDArray[np.int32], Any],
 ) -> Any:
     """Return an Arrow table of m tracks.
 
     Args:
         counts: (m,) boxes of each track, at least one.
         values: times, x, y, w, h of all boxes one after the other, each (sum of counts,).
-        names: line, video id, track id and clip name, m each.
+        names: line, video id, track id and clip name, m each; strings or an Arrow array of them.
         sizes: m (height, width) or None.
         labels: (m,) how many class ids each track has, all of them one after the other, and the
-            class names of each track, m.
+            class names of each track, m: sequences or an Arrow array of lists.
     """
     import pyarrow as pa
 
@@ -125,6 +125,8 @@ def make_table(
     schema = track_schema()
     label_counts, label_ids, label_names = labels
     lines, video_ids, track_ids, clip_names = names
+    if not isinstance(label_names, pa.Array):
+        label_names = pa.array(label_names, schema.field("label_names").type)
     columns: list[Any] = [
         video_ids,
         track_ids,
@@ -132,8 +134,8 @@ def make_table(
         lines,
         first,
         last,
-        _first_of_each(label_counts, label_ids),
-        [texts[0] if texts else None for texts in label_names],
+        _first_of_each(label_counts, pa.array(label_ids)),
+        _first_of_each(np.diff(label_names.offsets.to_numpy()), label_names.values),
         pa.ListArray.from_arrays(pa.array(_offsets(label_counts)), pa.array(label_ids)),
         label_names,
         [size and size[0] for size in sizes],
@@ -154,12 +156,12 @@ def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int32]:
     return offsets
 
 
-def _first_of_each(counts: NDArray[np.int64], values: NDArray[np.int32]) -> Any:
+def _first_of_each(counts: NDArray[Any], values: Any) -> Any:
     """Return the first of each track's values, or null where it has none."""
     import pyarrow as pa
 
     starts = pa.array(np.cumsum(counts) - counts, mask=counts == 0)
-    return pa.array(values).take(starts)
+    return values.take(starts)
 
 
 def table_of_tracks(tracks: Sequence[tuple[int, Track]]) -> Any:

@@ -89,8 +89,12 @@ def _blocks(file: BinaryIO, shown: Path) -> Iterator[Block]:
             if not newline:
                 continue
             skipping = False
-        whole, newline, rest = (rest + data).rpartition(b"\n")
-        if newline:
+        end = data.rfind(b"\n")
+        if end < 0:
+            rest += data
+        else:
+            whole = b"".join((rest, memoryview(data)[:end]))
+            rest = data[end + 1 :]
             yield Block(number, whole, file.tell())
             number += whole.count(b"\n") + 1
         if len(rest) > MAX_LINE_BYTES:

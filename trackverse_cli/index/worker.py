@@ -1,8 +1,8 @@
 """One process that reads blocks of lines for a build, over its standard input and output.
 
-It gets `(first line, length)` and so many bytes of lines, and answers `(length, length)`, then
-what it found as msgpack and the table as an Arrow stream. It ends when its input does, which the
-end of the building process, whatever ends it, brings about.
+It gets `(first line, length)` and so many bytes of lines, and answers `(length, 0)`, so many bytes
+of msgpack, which say what it found, and the table as an Arrow stream. It ends when its input does,
+which the end of the building process, whatever ends it, brings about.
 """
 
 from __future__ import annotations
@@ -38,8 +38,12 @@ def answer(worker: IO[bytes]) -> tuple[Found, Any]:
     """
     import pyarrow as pa
 
-    found, table = (_exactly(worker, length) for length in HEADER.unpack(_exactly(worker, 16)))
-    return msgspec.msgpack.decode(found, type=Found), pa.ipc.open_stream(table).read_all()
+    length, _ = HEADER.unpack(_exactly(worker, HEADER.size))
+    found = msgspec.msgpack.decode(_exactly(worker, length), type=Found)
+    try:
+        return found, pa.ipc.open_stream(worker).read_all()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise EOFError from error
 
 
 def _exactly(stream: IO[bytes], length: int) -> bytes:
@@ -60,11 +64,9 @@ def main() -> None:
     while header := source.read(HEADER.size):
         first_line, length = HEADER.unpack(header)
         found, table = read_text(first_line, _exactly(source, length))
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as stream:
-            stream.write_table(table)
-        said, content = msgspec.msgpack.encode(found), sink.getvalue()
-        target.write(HEADER.pack(len(said), content.size))
+        said = msgspec.msgpack.encode(found)
+        target.write(HEADER.pack(len(said), 0))
         target.write(said)
-        target.write(content)
+        with pa.ipc.new_stream(target, table.schema) as stream:
+            stream.write_table(table)
         target.flush()
