@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 
-from benchmarks.cut import HEIGHT, RATE, WIDTH, make_tracks, make_video
+from benchmarks.cut.workload import RATE, Workload
 from trackverse_cli.clips import CutSettings
 from trackverse_cli.extract import Cutter
 from trackverse_cli.layout import Layout
@@ -60,23 +60,22 @@ class Work:
 
     Attributes:
         video: 720p H.264.
-        seconds: how long it is.
-        tracks: in the video.
+        made: what it holds.
         at_once: boxes on one frame where crops are measured.
         copies: videos of the whole run.
     """
 
     video: Path
-    seconds: int
-    tracks: int
+    made: Workload
     at_once: int
     copies: int
 
     def boxes(self) -> tuple[Any, list[tuple[int, int]]]:
         """Return the boxes of one frame, and the clip sizes."""
         random = np.random.default_rng(5)
-        side = random.uniform(0.25, 0.5, self.at_once) * HEIGHT
-        x, y = random.uniform(0, WIDTH - side), random.uniform(0, HEIGHT - side)
+        width, height = self.made.size
+        side = random.uniform(0.25, 0.5, self.at_once) * height
+        x, y = random.uniform(0, width - side), random.uniform(0, height - side)
         sizes = [(int(s * 0.7) // 2 * 2, int(s * 0.6) // 2 * 2) for s in side]
         return np.stack([x, y, side, side * 0.9], axis=1), sizes
 
@@ -132,7 +131,7 @@ def cut(who: Contender, work: Work, folder: Path) -> int:
     how = CutSettings(who.plugin, who.settings, settings.encode, 180.0, recipe_id(settings))
     layout = Layout(folder)
     layout.tracks.mkdir(parents=True)
-    tracks = make_tracks(work.seconds, work.tracks)
+    tracks = work.made.make_tracks()
     with (
         Cutter(layout, how, cores, threading.Event()) as cutter,
         ThreadPoolExecutor(cores) as pool,
@@ -198,14 +197,14 @@ def measure(device: str, work: Work, folder: Path) -> list[str]:
     for number, who in enumerate((theirs, ours)):
         root = folder / str(number)
         whole[who.name] = clocked(lambda who=who, root=root: cut(who, work, root))
-        row(f"{work.copies} videos, {work.tracks} tracks each", who, "clips", whole[who.name])
+        row(f"{work.copies} videos, {work.made.tracks} tracks each", who, "clips", whole[who.name])
     rates = [f"{name} {work.copies / wall:.3f}" for name, (_, wall, _) in whole.items()]
     share = decoded[theirs.name][2] * work.copies / whole[theirs.name][2]
     ratio = whole[ours.name][2] / whole[theirs.name][2]
     moved = transfer(ours, work)
     lines += [
         "",
-        f"- Videos of {work.seconds} s a second: {', '.join(rates)}.",
+        f"- Videos of {work.made.seconds} s a second: {', '.join(rates)}.",
         f"- Decoding is {share:.0%} of the CPU seconds of `pyav`; "
         f"`cuda` takes {ratio:.2f} of all its CPU seconds.",
     ]
@@ -256,10 +255,9 @@ def main() -> int:
         report += ["", f"Missing: {lacking}. Measured with `--device cpu`."]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_video(folder / "video.mp4", options.seconds)
-        work = Work(
-            folder / "video.mp4", options.seconds, options.tracks, options.at_once, options.copies
-        )
+        made = Workload("cuda", options.seconds, options.tracks)
+        made.make_video(folder / "video.mp4")
+        work = Work(folder / "video.mp4", made, options.at_once, options.copies)
         report += ["", *measure(device, work, folder)]
     text = "\n".join(report) + "\n"
     print(text)

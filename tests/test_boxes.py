@@ -114,6 +114,7 @@ def test_any_boxes_give_crops_inside_the_frame(
     plan: CropPlan = plan_crop(ts, np.hstack([corners, extents]), size)
     boxes = plan.boxes_at(at)
     assert boxes.shape == (5, 4)
+    assert [plan.box_at(time) for time in at.tolist()] == list(map(tuple, boxes.tolist()))
     height, width = size
     assert (boxes[:, :2] >= -1e-6).all()
     assert (boxes[:, 0] + boxes[:, 2] <= width + 1e-6).all()

@@ -42,13 +42,24 @@ def test_a_task_that_raises_holds_up_nobody() -> None:
 
 
 def test_a_window_lets_the_next_frame_in_when_the_last_user_leaves() -> None:
-    window = Window(1)
-    leave = window.enter(2)
+    window = Window(100, 1)
+    leave = window.enter(2, 60)
+    assert window.has_place(40)
+    assert not window.has_place(41)
     entered = threading.Event()
-    waiting = threading.Thread(target=lambda: (window.enter(1), entered.set()))
+    waiting = threading.Thread(target=lambda: (window.enter(1, 41), entered.set()))
     waiting.start()
     leave()
     assert not entered.wait(0.05)
     leave()
     assert entered.wait(10)
     waiting.join()
+
+
+def test_a_window_has_place_for_some_frames_of_any_size() -> None:
+    window = Window(1, 2)
+    first = window.enter(1, 1000)
+    window.enter(1, 1000)
+    assert not window.has_place(1)
+    first()
+    assert window.has_place(1000)

@@ -6,7 +6,9 @@ the whole clip, the box held inside the frame), and defined where theirs were no
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +31,7 @@ SMALLEST_SIDE = 2
 """The smallest side of a clip in pixels: one chroma sample."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class CropPlan:
     """Where to cut one track out of its video.
 
@@ -60,6 +62,27 @@ class CropPlan:
         share = np.minimum(np.maximum((at - begin) / (end - begin), 0.0), 1.0)[..., np.newaxis]
         found: NDArray[np.float64] = self.boxes[place] * (1 - share) + self.boxes[place + 1] * share
         return found
+
+    def box_at(self, time: float) -> tuple[float, float, float, float]:
+        """Return the box at one time, as `boxes_at` does, in a tenth of the time."""
+        times, boxes = self._lists
+        if len(times) == 1:
+            return boxes[0]
+        place = min(max(bisect_right(times, time) - 1, 0), len(times) - 2)
+        begin, end = times[place], times[place + 1]
+        share = min(max((time - begin) / (end - begin), 0.0), 1.0)
+        rest = 1 - share
+        (x, y, w, h), (x2, y2, w2, h2) = boxes[place], boxes[place + 1]
+        return (
+            x * rest + x2 * share,
+            y * rest + y2 * share,
+            w * rest + w2 * share,
+            h * rest + h2 * share,
+        )
+
+    @cached_property
+    def _lists(self) -> tuple[list[float], list[tuple[float, float, float, float]]]:
+        return self.times.tolist(), list(map(tuple, self.boxes.tolist()))
 
     def scaled(self, x_factor: float, y_factor: float) -> CropPlan:
         """Return the same plan for a video that is so many times as wide and as high."""

@@ -104,7 +104,9 @@ class Workshop:
 class ClipInProgress:
     """Takes its frames in order from the decoding thread, encodes them on the shared pool.
 
-    The public methods only queue work; `result` is there when the clip is published or dropped.
+    Frames wait until `flush`, or the end, hands them over together: an encoder that gets many at a
+    time finds more of what it needs in the caches. The public methods only queue work; `result`
+    is there when the clip is published or dropped.
     """
 
     def __init__(
@@ -125,24 +127,41 @@ class ClipInProgress:
         self._info = info
         self._hw_encoder = hw_encoder
         self._strand = Strand(shop.pool)
+        self._waiting: list[tuple[Sequence[VideoFrame], int, int, Callable[[], None]]] = []
         self._writer: ClipWriter | None = None
         self._temporary: Path | None = None
 
     def add(
         self, crops: Sequence[VideoFrame], place: int, pts: int, leave: Callable[[], None]
     ) -> None:
-        """Queue the frame `crops[place]` at `pts`; `leave` is called when it is used."""
-        self._strand.put(lambda: self._add(crops, place, pts, leave))
+        """Take the frame `crops[place]` at `pts`; `leave` is called when it is used."""
+        self._waiting.append((crops, place, pts, leave))
+
+    def flush(self) -> None:
+        """Queue the frames that wait."""
+        if self._waiting:
+            frames, self._waiting = self._waiting, []
+            self._strand.put(lambda: self._add_all(frames))
 
     def finish(self) -> None:
         """Queue the end: every frame has been added."""
         self.ended = True
+        self.flush()
         self._strand.put(self._finish)
 
     def drop(self, error: Exception) -> None:
         """Queue the end without a clip, for the reason given."""
         self.ended = True
+        self.flush()
         self._strand.put(lambda: self._fail(error))
+
+    def _add_all(
+        self, frames: list[tuple[Sequence[VideoFrame], int, int, Callable[[], None]]]
+    ) -> None:
+        # Taken out one by one, so that nothing here keeps a frame that has been used.
+        frames.reverse()
+        while frames:
+            self._add(*frames.pop())
 
     def _add(
         self, crops: Sequence[VideoFrame], place: int, pts: int, leave: Callable[[], None]

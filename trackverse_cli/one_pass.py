@@ -29,8 +29,14 @@ if TYPE_CHECKING:
     from trackverse_cli.interfaces import Decoder, Frame
     from trackverse_cli.metadata import Track
 
+BYTES_HELD = 64 << 20
+"""Of source frames of one video that wait for their crops, and of these crops."""
+
 FRAMES_HELD = 8
-"""Source frames of one video that may wait for their crops."""
+"""That many frames may wait in any case."""
+
+FRAMES_TOGETHER = 16
+"""Frames that a clip's encoder gets at a time, where so many may be held."""
 
 SAMPLING_SECONDS = 1 / 16
 """Boxes were sampled 16 times a second, so the last one may lie this far after the last frame."""
@@ -80,6 +86,7 @@ class Pass:
         self._shop = shop
         self._decoder = decoder
         self._info = decoder.info
+        self._frame_seconds = float(1 / self._info.rate)
         self._failed: list[tuple[str, str, str]] = []
         plans = plan_tracks(tracks, (self._info.width, self._info.height), source_size)
         clips = [clip for track in due if (clip := self._begin(track, plans[track.track_id]))]
@@ -99,7 +106,7 @@ class Pass:
 
     def _lacks_frames(self, span: ClipSpan, end: float) -> bool:
         """Say whether the clip needs frames that a video which ends at `end` does not have."""
-        frame = float(1 / self._info.rate)
+        frame = self._frame_seconds
         last_needed = min(span.stop - frame / 2, span.limit - frame)
         return last_needed > end + max(frame, SAMPLING_SECONDS)
 
@@ -131,7 +138,9 @@ class Pass:
         return self._collect()
 
     def _spans(self) -> list[tuple[float, float]]:
-        self._window = Window(FRAMES_HELD)
+        self._window = Window(BYTES_HELD, FRAMES_HELD)
+        self._frame_bytes = self._info.width * self._info.height * 3 // 2
+        self._together = 0
         self._waiting = list(reversed(self._clips))
         self._active: list[ClipInProgress] = []
         return [(clip.span.start, min(clip.span.stop, clip.span.limit)) for clip in self._clips]
@@ -145,12 +154,28 @@ class Pass:
             self._active.append(self._waiting.pop())
         self._finish_before(at)
         if self._active:
-            boxes = np.stack([clip.plan.boxes_at(at) for clip in self._active])
-            crops = frame.crop(boxes, [clip.plan.clip_size for clip in self._active])
-            leave = self._window.enter(len(self._active))
-            for place, clip in enumerate(self._active):
-                clip.add(crops, place, frame.pts, leave)
-        return at + float(1 / self._info.rate)
+            self._share(frame, at)
+        return at + self._frame_seconds
+
+    def _share(self, frame: Frame, at: float) -> None:
+        """Let every clip that is due have its crop of the frame."""
+        clips = self._active
+        boxes = np.array([clip.plan.box_at(at) for clip in clips])
+        sizes = [clip.plan.clip_size for clip in clips]
+        size = self._frame_bytes + sum(width * height for width, height in sizes) * 3 // 2
+        if self._together >= FRAMES_TOGETHER or not self._window.has_place(size):
+            self._flush()
+        leave = self._window.enter(len(clips), size)
+        crops = frame.crop(boxes, sizes)
+        for place, clip in enumerate(clips):
+            clip.add(crops, place, frame.pts, leave)
+        self._together += 1
+
+    def _flush(self) -> None:
+        """Hand all frames that wait to the encoders."""
+        for clip in self._active:
+            clip.flush()
+        self._together = 0
 
     def _finish_before(self, at: float) -> None:
         """Finish the clips that need no frame from `at` on."""

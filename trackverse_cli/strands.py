@@ -49,25 +49,43 @@ class Strand:
 class Window:
     """Bounds how many source frames are held at once: a frame is let go with its last crop.
 
+    One thread enters; any may leave.
+
     Args:
-        frames: the bound.
+        most: bytes that may be held.
+        least: frames that may be held whatever their size, at least 1.
     """
 
-    def __init__(self, frames: int) -> None:
-        self._free = threading.Semaphore(frames)
+    def __init__(self, most: int, least: int) -> None:
+        self._most = most
+        self._least = least
+        self._held = 0
+        self._frames = 0
+        self._change = threading.Condition()
 
-    def enter(self, uses: int) -> Callable[[], None]:
-        """Wait for a place; return what each of `uses` users calls when it is through."""
-        self._free.acquire()
-        lock = threading.Lock()
+    def _has_place(self, size: int) -> bool:
+        return self._frames < self._least or self._held + size <= self._most
+
+    def has_place(self, size: int) -> bool:
+        """Say whether `enter` would not wait."""
+        with self._change:
+            return self._has_place(size)
+
+    def enter(self, uses: int, size: int) -> Callable[[], None]:
+        """Wait for a place for so many bytes; return what each of `uses` users calls at its end."""
+        with self._change:
+            self._change.wait_for(lambda: self._has_place(size))
+            self._held += size
+            self._frames += 1
         left = uses
 
         def leave() -> None:
             nonlocal left
-            with lock:
+            with self._change:
                 left -= 1
-                last = left == 0
-            if last:
-                self._free.release()
+                if left == 0:
+                    self._held -= size
+                    self._frames -= 1
+                    self._change.notify()
 
         return leave

@@ -16,20 +16,20 @@ import cv2
 import numpy as np
 from av import VideoFrame
 
-from trackverse_pyav.sampling import sample
+from trackverse_cli.decoding import CHROMA, LUMA
+from trackverse_pyav.sampling import Grid, sample, sample_upright
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Matrix = NDArray[np.float64]
     Plane = NDArray[np.uint8]
+    Axes = tuple[tuple[float, float], tuple[float, float]]
 
 SHRINK_LIMIT = 1.5
 """Beyond this factor bilinear sampling would skip source pixels: sample finer, then average."""
 
-_LUMA = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-_CHROMA = np.array([[2, 0, 0.5], [0, 2, 1], [0, 0, 1]])
-_FROM_LUMA, _FROM_CHROMA = np.linalg.inv(_LUMA), np.linalg.inv(_CHROMA)
+_FROM_LUMA, _FROM_CHROMA = np.linalg.inv(LUMA), np.linalg.inv(CHROMA)
 
 
 def planes_of(frame: VideoFrame) -> list[Plane]:
@@ -61,6 +61,7 @@ class Crops(Sequence[VideoFrame]):
     ) -> None:
         self._planes = planes_of(frame)
         self._to_coded = to_coded
+        self._upright = _upright(to_coded)
         self._boxes = boxes
         self._sizes = sizes
 
@@ -74,25 +75,48 @@ class Crops(Sequence[VideoFrame]):
     def __getitem__(self, place: int | slice) -> VideoFrame | Sequence[VideoFrame]:
         if isinstance(place, slice):
             return [self[i] for i in range(*place.indices(len(self)))]
-        return crop(self._planes, self._to_coded, self._boxes[place], self._sizes[place])
+        x, y, w, h = self._boxes[place].tolist()
+        width, height = self._sizes[place]
+        result = VideoFrame(width, height, "yuv420p")
+        to_box = (x, w / width), (y, h / height)
+        if self._upright is None or not self._fill_upright(self._upright, to_box, result):
+            self._fill(to_box, result)
+        return result
+
+    def _fill_upright(self, upright: Axes, to_box: Axes, result: VideoFrame) -> bool:
+        """Fill a crop of a picture that is not turned, and say whether it is not shrunk much."""
+        (x, across), (y, down) = (
+            (at + factor * offset, factor * scale)
+            for (at, factor), (offset, scale) in zip(upright, to_box, strict=True)
+        )
+        if not (across <= SHRINK_LIMIT and down <= SHRINK_LIMIT):
+            return False
+        # What LUMA and CHROMA say, solved for the index of the first sample.
+        first = x + across / 2 - 0.5
+        luma = Grid(first, across, y + down / 2 - 0.5, down)
+        chroma = Grid(first / 2, across, (y + down - 1) / 2, down)
+        grids = (luma, chroma, chroma)
+        for source, target, grid in zip(self._planes, planes_of(result), grids, strict=True):
+            sample_upright(source, grid, target)
+        return True
+
+    def _fill(self, to_box: Axes, result: VideoFrame) -> None:
+        (x, across), (y, down) = to_box
+        place = self._to_coded @ np.array([[across, 0, x], [0, down, y], [0, 0, 1.0]])
+        shrink = (
+            _oversampling(math.hypot(place[0, 0], place[1, 0])),
+            _oversampling(math.hypot(place[0, 1], place[1, 1])),
+        )
+        for number, target in enumerate(planes_of(result)):
+            siting, unsiting = (CHROMA, _FROM_CHROMA) if number else (LUMA, _FROM_LUMA)
+            _warp(self._planes[number], unsiting @ place @ siting, target, shrink)
 
 
-def crop(
-    planes: Sequence[Plane], to_coded: Matrix, box: NDArray[np.float64], size: tuple[int, int]
-) -> VideoFrame:
-    """Return one box of the Y, U and V planes as a yuv420p frame of `size` (width, height)."""
-    x, y, w, h = (float(side) for side in box)
-    width, height = size
-    place = to_coded @ np.array([[w / width, 0, x], [0, h / height, y], [0, 0, 1.0]])
-    shrink = (
-        _oversampling(math.hypot(place[0, 0], place[1, 0])),
-        _oversampling(math.hypot(place[0, 1], place[1, 1])),
-    )
-    result = VideoFrame(width, height, "yuv420p")
-    for number, (source, target) in enumerate(zip(planes, planes_of(result), strict=True)):
-        siting, unsiting = (_CHROMA, _FROM_CHROMA) if number else (_LUMA, _FROM_LUMA)
-        _warp(source, unsiting @ place @ siting, target, shrink)
-    return result
+def _upright(to_coded: Matrix) -> Axes | None:
+    """Return (offset, factor) across and down of a map that does not turn, or None."""
+    (across, turned, x), (turned_too, down, y), _ = to_coded.tolist()
+    upright = turned == turned_too == 0 and across > 0 and down > 0
+    return ((x, across), (y, down)) if upright else None
 
 
 def _oversampling(factor: float) -> int:

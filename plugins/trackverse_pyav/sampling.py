@@ -9,12 +9,12 @@ pixel is near (a box at the very border, a scale of almost one) the plane is war
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
+import numpy as np
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Matrix = NDArray[np.float64]
@@ -23,8 +23,24 @@ if TYPE_CHECKING:
 LARGEST_ERROR = 1 / 16
 """Pixels of the source by which a sample may lie beside its place."""
 
-LARGEST_WASTE = 0.3
-"""Samples before the box, as a share of those in it: more would cost as much as a warp."""
+LARGEST_WASTE = 0.7
+"""Samples before the box, as a share of those in it: twice as many more cost as much as a warp."""
+
+
+class Grid(NamedTuple):
+    """Where the samples of an upright plane lie: indices into the source, by axis.
+
+    Attributes:
+        x: of the first sample.
+        across: from one sample to the next.
+        y: of the first row.
+        down: from one row to the next.
+    """
+
+    x: float
+    across: float
+    y: float
+    down: float
 
 
 def sample(source: Plane, matrix: Matrix, target: Plane) -> None:
@@ -35,31 +51,45 @@ def sample(source: Plane, matrix: Matrix, target: Plane) -> None:
         matrix: (3, 3) from the indices (x, y, 1) of `target` to those of `source`.
         target: (h, w) what to fill; samples outside of the source repeat its border.
     """
-    upright = matrix[0, 1] == matrix[1, 0] == 0 and matrix[0, 0] > 0 and matrix[1, 1] > 0
-    if not (upright and _resized(source, matrix, target)):
-        height, width = target.shape
-        cv2.warpAffine(
-            source, matrix[:2], (width, height), dst=target,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
+    (across, turned, x), (turned_too, down, y), _ = matrix.tolist()
+    if turned == turned_too == 0 and across > 0 and down > 0:
+        sample_upright(source, Grid(x, across, y, down), target)
+    else:
+        _warp(source, matrix[:2], target)
 
 
-def _resized(source: Plane, matrix: Matrix, target: Plane) -> bool:
+def sample_upright(source: Plane, grid: Grid, target: Plane) -> None:
+    """Fill a plane of a clip from a grid that is not turned; else as `sample`."""
+    if not _resized(source, grid, target):
+        matrix = np.array([[grid.across, 0, grid.x], [0, grid.down, grid.y]])
+        _warp(source, matrix, target)
+
+
+def _warp(source: Plane, matrix: Matrix, target: Plane) -> None:
+    height, width = target.shape
+    cv2.warpAffine(
+        source, matrix, (width, height), dst=target,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+
+
+def _resized(source: Plane, grid: Grid, target: Plane) -> bool:
     """Fill `target` by a resize if one meets its positions, and say whether it did."""
     height, width = target.shape
-    x_scale, y_scale = float(matrix[0, 0]), float(matrix[1, 1])
-    across = _beginning(float(matrix[0, 2]), x_scale, width)
-    down = _beginning(float(matrix[1, 2]), y_scale, height) if across else None
+    across = _beginning(grid.x, grid.across, width)
+    down = _beginning(grid.y, grid.down, height) if across else None
     if across is None or down is None:
         return False
     (x, left), (y, above) = across, down
     part = source[
-        y : y + math.ceil((above + height) * y_scale) + 2,
-        x : x + math.ceil((left + width) * x_scale) + 2,
+        y : y + math.ceil((above + height) * grid.down) + 2,
+        x : x + math.ceil((left + width) * grid.across) + 2,
     ]
     if not part.size:
         return False
-    grown = cv2.resize(part, None, fx=1 / x_scale, fy=1 / y_scale, interpolation=cv2.INTER_LINEAR)
+    grown = cv2.resize(
+        part, None, fx=1 / grid.across, fy=1 / grid.down, interpolation=cv2.INTER_LINEAR
+    )
     if grown.shape[0] < above + height or grown.shape[1] < left + width:
         return False
     target[...] = grown[above : above + height, left : left + width]
@@ -75,12 +105,12 @@ def _beginning(first: float, scale: float, length: int) -> tuple[int, int] | Non
         length: wanted samples.
     """
     # A resize puts its sample k at the source index (k + 0.5) * scale - 0.5.
-    edge = first + 0.5 - scale / 2
+    edge = first + 0.5 - scale / 2 + LARGEST_ERROR
     for before in range(int(length * LARGEST_WASTE) + 1):
-        whole = round(edge)
-        if whole < 0:
+        if edge < 0:
             return None
-        if abs(edge - whole) <= LARGEST_ERROR:
+        whole = int(edge)
+        if edge - whole <= 2 * LARGEST_ERROR:
             return whole, before
         edge -= scale
     return None

@@ -1,0 +1,1 @@
+"""Encoder settings for clips, measured."""

