@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 from av.video.frame import PictureType
@@ -230,7 +231,26 @@ def _options(codec: str, settings: EncodeSettings) -> dict[str, str]:
     if codec == "libx264":
         # No scene-cut key frames: a seek costs the same everywhere in the clip.
         options |= {"profile": "high", "forced-idr": "1", "sc_threshold": "0"}
+    elif codec == "libx265":
+        # Frames before a key frame that need what stands after it would break a seek.
+        quiet = "log-level=error:scenecut=0:open-gop=0"
+        options |= {"forced-idr": "1", "x265-params": quiet}
+    elif codec == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # errors alone; it has no other way to be told
     return options
+
+
+def problem_of_encoder(settings: EncodeSettings) -> str | None:
+    """Return why the encoder does not open with these settings, or None."""
+    try:
+        context: Any = av.CodecContext.create(settings.codec, "w")
+        context.width, context.height, context.pix_fmt = 320, 240, "yuv420p"
+        context.time_base, context.framerate = Fraction(1, 30), Fraction(30)
+        context.options = _options(settings.codec, settings)
+        context.open()
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
 
 
 def _failure(size: tuple[int, int], error: Exception) -> ItemError:

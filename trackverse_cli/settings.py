@@ -116,8 +116,12 @@ class ExtractSettings(Section):
 class EncodeSettings(Section):
     """How clips are compressed; a change makes every clip due again."""
 
-    codec: str = Field("libx264", description="The encoder's name in FFmpeg.")
-    preset: str = Field("veryfast", description="x264's preset: slower is smaller, not better.")
+    codec: str = Field(
+        "libx264", description="The encoder's name in FFmpeg, such as libx265 or libsvtav1."
+    )
+    preset: str = Field(
+        "veryfast", description="The encoder's preset: slower is smaller; SVT-AV1's are numbers."
+    )
     crf: float = Field(23.0, ge=0, le=51, description="Quality: less is better and larger.")
     gop_seconds: float = Field(
         0.5, gt=0, description="Seconds between key frames: the cost of a random access."
@@ -146,6 +150,14 @@ class PipelineSettings(Section):
         ge=0,
         description="With --follow: give up when no download showed life for so long.",
     )
+
+    def removes(self, stage: Stage) -> bool:
+        """Say whether a video goes once its clips are safe."""
+        return self.remove_videos or (stage == "download-tracks" and bool(self.scratch))
+
+    def mends(self, stage: Stage) -> bool:
+        """Say whether a damaged video on disk is brought again though no clip of it is due."""
+        return stage != "extract-tracks" and not self.removes(stage)
 
 
 class PaceSettings(Section):

@@ -59,14 +59,15 @@ def examine(
 def _encoder(config: Config) -> Finding:
     import av
 
-    name = config.settings.encode.codec
-    try:
-        context = av.CodecContext.create(name, "w")
-        told = f"{name} of FFmpeg {'.'.join(str(n) for n in av.ffmpeg_version_info.split('.'))}"
-    except (av.error.FFmpegError, ValueError) as error:
-        return Finding("encoder", "missing", f"{name}: {error}; set [encode] codec to another")
-    del context
-    return Finding("encoder", "ok", told)
+    from trackverse_cli.encode import problem_of_encoder
+
+    encode = config.settings.encode
+    if problem := problem_of_encoder(encode):
+        return Finding(
+            "encoder", "missing", f"{encode.codec}: {problem}; change [encode] codec or preset"
+        )
+    version = ".".join(str(n) for n in av.ffmpeg_version_info.split("."))
+    return Finding("encoder", "ok", f"{encode.codec} of FFmpeg {version}")
 
 
 def _plugins(config: Config) -> Iterator[Finding]:
