@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.box import Box, flip
-from tests.faults.checks import after_fault, leftovers, snapshot
+from tests.faults.checks import _outside, after_again, after_fault, leftovers, snapshot
 from tests.faults.scenes import SCENES
 from tests.faults.shim import has_compiler
+from tests.faults.sweep import Fault, quick_part
+from tests.original import Script
 from tests.services.web import HostileServer
 from tests.videos import make_video
 from trackverse_cli.clock import SystemClock
@@ -44,7 +47,7 @@ def test_the_quick_part_of_the_sweep_loses_nothing() -> None:
     assert figures["lost"] == []
     assert done.returncode == 0
     assert figures["injected"] > 100
-    assert len(figures["points"]) >= 8
+    assert set(figures["points"]) == {scene.name for scene in SCENES if scene.quick}
 
 
 @pytest.fixture
@@ -90,6 +93,51 @@ def test_the_checks_see_what_is_lost(served: Project, tmp_path: Path) -> None:
     assert "is lost" in "\n".join(after_fault(scene, box, before))
     clip.with_name(".tv-0123456789abcdef.tmp").touch()
     assert any(clip.parent.name in told for told in leftovers(box))
+
+
+def test_the_checks_know_a_clip_by_other_scripts_and_what_a_move_loses(
+    project: Project, tmp_path: Path
+) -> None:
+    line = project.track(IDS[0], 0.1, 0.9)
+    clip = Script(flushes=True).cut(project.video(IDS[0], frames=40), line, project.root)
+    project.fetch()
+    for folder in ("in", "old"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(project.layout.metadata / "Tiny.jsonl.gzip", tmp_path / folder)
+    project.run("adopt", str(project.root)).exits(0)
+    shutil.copytree(project.root, tmp_path / "elsewhere" / "root")
+    box = Box(tmp_path, "", tmp_path / "log")
+    scene = next(scene for scene in SCENES if scene.name == "adopt-in-place")
+    moves = next(scene for scene in SCENES if scene.name == "adopt-move")
+    before = snapshot(box)
+    there = [told for told in after_fault(scene, box, before) if "the index has" not in told]
+    assert there == []
+    assert any("not moved to the end" in told for told in after_again(moves, box, before))
+    with clip.open("ab") as file:
+        file.write(b"\x00\x00\x00\x08free")
+    told = "\n".join(after_fault(scene, box, before))
+    assert "does not say what it is" in told
+    assert "stands in its place damaged" in told
+    shutil.rmtree(tmp_path / "elsewhere")
+    assert "neither where it was nor here" in "\n".join(after_fault(scene, box, before))
+
+
+def test_the_checks_see_a_half_report(project: Project, tmp_path: Path) -> None:
+    scene = next(scene for scene in SCENES if scene.name == "verify-report")
+    box = Box(tmp_path, "", tmp_path / "log")
+    project.track(IDS[0], 0.1, 0.9)
+    project.fetch()
+    page = tmp_path / "report.html"
+    project.run("verify", "--report", str(page)).exits(1)
+    assert list(_outside(scene, box)) == []
+    page.write_text(page.read_text()[:-300])
+    assert list(_outside(scene, box)) == ["report.html is half"]
+
+
+def test_the_quick_part_has_a_fault_of_every_scene() -> None:
+    faults = [Fault(scene, "power", at) for scene in "abc" for at in range(9)]
+    chosen = quick_part(faults, 4)
+    assert [(fault.scene, fault.at) for fault in chosen] == [("a", 0), ("b", 0), ("c", 0), ("a", 1)]
 
 
 def test_a_bit_flipped_in_a_clip_is_named_and_cut_again(served: Project) -> None:

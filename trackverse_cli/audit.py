@@ -127,6 +127,8 @@ def audit(
                     found.adopted += complete and auditor.is_adopted(one.clip)
                 else:
                     found.add_video(catalog.video_ids[one.row], one.verdict, one.is_news)
+                    if one.to_mend:
+                        found.mend_rows.add(one.row)
                     advance(1)
             if rank in (None, 0):
                 for line in catalog.refused:

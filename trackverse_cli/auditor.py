@@ -77,11 +77,13 @@ class VideoFinding:
         row: of the video in the catalogue.
         verdict: where it stands.
         is_news: whether it is damaged, and the ledger does not tell.
+        to_mend: whether it is on disk and damaged, as far as this check or the ledger tells.
     """
 
     row: int
     verdict: Verdict
     is_news: bool = False
+    to_mend: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,9 @@ class Auditor:
             elif isinstance(item, _Video):
                 verdict = found or self._absent(item.video_id, of_video)
                 known = self._work.is_known_damaged(item.video_id)
-                is_news = verdict.state is State.DAMAGED and not known
-                yield VideoFinding(item.row, verdict, is_news)
+                is_damaged = verdict.state is State.DAMAGED
+                to_mend = is_damaged or (known and found is not None)
+                yield VideoFinding(item.row, verdict, is_damaged and not known, to_mend)
                 of_video = []
             if stamp is not None and self._checked is not None:
                 self._checked.add(stamp)
@@ -171,7 +174,7 @@ class Auditor:
         name = (clip.video_id, clip.track_id)
         verdict = self._work.clip(*name, clip.clip_name)
         if verdict.state in (State.MISSING, State.UNRECOVERABLE):
-            return ClipFinding(clip, verdict), None
+            return self._contested(clip, verdict), None
         record = self._work.ledger.clips.get(name)
         frames = record.frames if record is not None else 0
         level = self._level
@@ -202,8 +205,30 @@ class Auditor:
         if verdict is not COMPLETE:
             digest = record.checksum if record is not None else ""
             digest = digest or (checksum(path) if place is None else place.checksum)
-            healed = ClipRecord(self._work.recipe, facts.frames, facts.bytes, digest)
+            healed = self._healed(facts, digest)
         return ClipFinding(clip, COMPLETE, facts.frames, healed=healed), stamp
+
+    def _contested(self, clip: Clip, verdict: Verdict) -> ClipFinding:
+        """Judge what lies in the place of a clip that is recorded as not to be had.
+
+        It counts if it proves to be the clip, to its last frame; if not, what is recorded stands.
+        """
+        name = (clip.video_id, clip.track_id)
+        contested = self._work.is_contested(*name, clip.clip_name)
+        if self._level is Level.PRESENCE or not contested:
+            return ClipFinding(clip, verdict)
+        path = self._layout.tracks / clip.clip_name
+        record = self._work.ledger.clips.get(name)
+        try:
+            facts = self._facts(path, None, name, record, Level.DECODE)
+        except ItemError:
+            return ClipFinding(clip, verdict)
+        healed = self._healed(facts, checksum(path))
+        return ClipFinding(clip, COMPLETE, facts.frames, healed=healed)
+
+    def _healed(self, facts: ClipFacts, digest: str) -> ClipRecord:
+        recipe = self._work.recipe if facts.origin is not None else ORIGINAL
+        return ClipRecord(recipe, facts.frames, facts.bytes, digest)
 
     def _facts(
         self,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MARKER = ".trackverse-demo"
 METADATA = "Demo.jsonl.gzip"
 SAMPLES_PER_SECOND = 16
+HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +136,12 @@ def run_demo(root: Path, say: Callable[[str], None]) -> int:
 
 
 def _own_environment() -> dict[str, str]:
-    """Return the environment without the settings that belong to the person's own dataset."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TRACKVERSE_")}
+    """Return the environment without the settings that belong to the person's own dataset.
+
+    A proxy that it names leads out, and never to the demo's own server.
+    """
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TRACKVERSE_")}
+    return env | dict.fromkeys(("no_proxy", "NO_PROXY"), HOST)
 
 
 def _config_text(root: Path, address: str) -> str:
@@ -149,14 +154,21 @@ def _config_text(root: Path, address: str) -> str:
 
 @contextmanager
 def _served(folder: Path) -> Iterator[str]:
-    """Serve a folder on 127.0.0.1; yield its address."""
+    """Serve a folder on this machine alone; yield its address."""
     handler = partial(_Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server((HOST, 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
+            yield f"http://{HOST}:{server.server_address[1]}"
         finally:
             server.shutdown()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a connection that its other end has closed: a probe reads a beginning."""
+        if not isinstance(sys.exception(), BrokenPipeError | ConnectionResetError):
+            super().handle_error(request, client_address)
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -61,6 +61,7 @@ class Audit:
         healed: (video id, track id, record) of clips that the ledger calls damaged and are sound.
         damaged_videos: (video id, message) of videos that failed the check.
         new_videos: those of them that the ledger does not tell of yet.
+        mend_rows: rows of the index whose videos are on disk and known to be damaged.
     """
 
     level: Level
@@ -78,6 +79,7 @@ class Audit:
     healed: list[tuple[str, str, ClipRecord]] = field(default_factory=list)
     damaged_videos: list[tuple[str, str]] = field(default_factory=list)
     new_videos: list[tuple[str, str]] = field(default_factory=list)
+    mend_rows: set[int] = field(default_factory=set)
 
     @property
     def complete(self) -> bool:

@@ -68,7 +68,8 @@ class RankRun:
         for track in video.selected:
             name = (track.video_id, track.track_id, track.clip_name)
             verdict = self.worklist.clip(*name)
-            record = self.worklist.adopted(*name) if verdict.state is State.COMPLETE else None
+            may_be = verdict.state is State.COMPLETE or self.worklist.is_contested(*name)
+            record = self.worklist.adopted(*name) if may_be else None
             if record is not None:
                 found.append((track.track_id, record.frames, record.bytes, record.checksum))
             elif self.worklist.is_due(*name):

@@ -125,7 +125,7 @@ def run_stage(
         ):  # fmt: skip
             sink = _sink(config, shard, catalog, fence.run)
             run = RankRun(worklist, ledger, fence, room, sink)
-            mends = shard.stage != "extract-tracks" and not _removes(config, layout)
+            mends = settings.pipeline.mends(shard.stage)
             videos = chain(
                 _counted(_limited(catalog, rows, run, shard.limit, order), advance, run, mends),
                 second_looks(run, patience),
@@ -133,7 +133,8 @@ def run_stage(
                 second_looks(run, patience),
             )
             if shard.stage == "extract-tracks":
-                _cut_all(videos, run, config, stop, FromDisk(run, shard.follow).bring)
+                bring = FromDisk(run, shard.follow).bring
+                _cut_all(shard.stage, videos, run, config, stop, bring)
             else:
                 _download(shard.stage, videos, run, config, patience, room, stop)
         if run.summary.exit_code == 0 and shard.limit is None:
@@ -183,7 +184,7 @@ def _download(
             ),
         )  # fmt: skip
         if stage == "download-tracks":
-            _cut_all(videos, run, config, stop, host.bring)
+            _cut_all(stage, videos, run, config, stop, host.bring)
             return
         for video, due in videos:
             host.bring(video, due)
@@ -258,6 +259,7 @@ def _counted(
 
 
 def _cut_all(
+    stage: Stage,
     videos: Iterator[tuple[Video, list[Track]]],
     run: RankRun,
     config: Config,
@@ -280,7 +282,7 @@ def _cut_all(
                 if path is None or not due:
                     run.end(video)
                     continue
-                remove = _removes(config, run.layout)
+                remove = settings.pipeline.removes(stage)
                 pending.add(pool.submit(run.cut, cutter, video, due, path, remove))
                 pending = _settled(pending, workers + VIDEOS_AHEAD)
             _settled(pending, 1)
@@ -290,11 +292,6 @@ def _cut_all(
         finally:
             # What is whole counts, however the run ends.
             run.sink.flush()
-
-
-def _removes(config: Config, layout: Layout) -> bool:
-    """Say whether a video goes once its clips are safe."""
-    return config.settings.pipeline.remove_videos or layout.scratch is not None
 
 
 def _settled(pending: set[Future[None]], limit: int) -> set[Future[None]]:

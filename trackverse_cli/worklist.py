@@ -112,12 +112,27 @@ class Worklist:
                 again = failure.reason in HELD & self.retry
                 reason = "clip-damaged" if again else failure.reason
                 return Verdict(State.DAMAGED, reason, failure.message)
+            if failure is not None and self.is_contested(video_id, track_id, clip_name):
+                return self._not_there(failure.reason, failure.message)
             record = self.ledger.clips.get(key)
             if record is not None and not fits(record.recipe, self.recipe):
                 told = f"{path} was cut with recipe {record.recipe}"
                 return Verdict(State.DAMAGED, "other-recipe", told)
             return COMPLETE
         return self._absent(video_id, track_id)
+
+    def is_contested(self, video_id: str, track_id: str, clip_name: str) -> bool:
+        """Say whether a file lies in the place of a clip that is recorded as not to be cut.
+
+        It counts only if a closer look proves it to be the clip.
+        """
+        failure = self.ledger.failures.get((video_id, track_id))
+        if failure is None or not self._counts(failure, self.video(video_id)):
+            return False
+        try:
+            return self.listed(self.layout.clip(clip_name))
+        except RefusedNameError:
+            return False
 
     def place(self, video_id: str, track_id: str) -> Place | None:
         """Return where a clip stands in a shard, or None."""

@@ -6,7 +6,8 @@
 
 How it works, in reading order: `shim.c` counts and breaks calls, `shim.py` loads it; `process.py`
 runs a command in a fork of this process; `box.py` is what it runs in, `scenes.py` says which
-commands, on what; `checks.py` what must hold; `faults.py` the kinds of faults; `sweep.py` puts them
-together, `workers.py` shares them out. `happenings.py` lists faults that are no call of a command:
-`damage.py` to the folder, `misfortune.py` to a run, with what `kit.py` gives.
+commands, on what, `originals.py` what other scripts left; `look.py` and `checks.py` what must hold;
+`faults.py` the kinds of faults; `sweep.py` puts them together, `workers.py` shares them out.
+`happenings.py` lists faults that are no call of a command: `damage.py` to the folder,
+`misfortune.py` to a run, with what `kit.py` gives.
 """

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.faults import shim
 from tests.faults.tally import render, tally
 
-QUICK_FAULTS = 24
+QUICK_FAULTS = 27
 
 
 def _say(told: str) -> None:
@@ -124,7 +124,7 @@ def _sweep(options: argparse.Namespace, folder: Path) -> int:
     from tests.faults.box import make_media
     from tests.faults.happenings import happenings
     from tests.faults.kit import happen
-    from tests.faults.sweep import Bench, Fault, as_json, plan, scenes_named, set_stage
+    from tests.faults.sweep import Bench, Fault, as_json, plan, quick_part, scenes_named, set_stage
     from tests.faults.warm import warm_up
     from tests.faults.workers import adopt_orphans, asked, work_off
 
@@ -156,7 +156,7 @@ def _sweep(options: argparse.Namespace, folder: Path) -> int:
                     _say(f"{stage.scene.name} {call.number} {call.op} {call.path} {call.other}")
             return 0
         faults = only or plan(stages, options.seed, options.most, options.most_slow)
-        faults = faults[:QUICK_FAULTS] if options.quick else faults
+        faults = quick_part(faults, QUICK_FAULTS) if options.quick else faults
         faults = [f for f in faults if not options.kind or f.kind in options.kind]
 
         def inject(fault: Fault, place: Path) -> dict[str, object]:

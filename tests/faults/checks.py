@@ -1,7 +1,7 @@
 """What must hold after a fault, after the same command again, and after `clean`.
 
 Everything here looks with the readers of the program at what lies on the disk, and names each thing
-that is wrong in one line. `Snapshot` is what was there before.
+that is wrong in one line.
 """
 
 from __future__ import annotations
@@ -9,71 +9,28 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.faults.box import NAME, SOURCE, Box
+from tests.faults.box import NAME
+from tests.faults.look import Key, Snapshot, elsewhere, published, records, snapshot
 from trackverse_cli.errors import IndexUnusableError, ItemError, TrackverseError
 from trackverse_cli.files import checksum
 from trackverse_cli.layout import Layout
-from trackverse_cli.ledger import ClipRecord, LedgerState, read_ledger
+from trackverse_cli.ledger import read_ledger
 from trackverse_cli.outputs import ShardIndex, check_member
 from trackverse_cli.probe import Level, check_clip, check_video, read_clip
+from trackverse_cli.recipe import ORIGINAL
+from trackverse_cli.report.target import GENERATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.faults.box import Box
     from tests.faults.scenes import Scene
+    from trackverse_cli.ledger import ClipRecord, LedgerState
 
 _HIDDEN = re.compile(r"\.tv-.*|\.build-.*|.*\.(part|ytdl|tmp)$")
-
-Key = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A dataset folder at one moment.
-
-    Attributes:
-        clips: (video, track) -> its newest record.
-        videos: video -> the state of its newest record.
-        failures: tracks that could not be cut.
-        files: path of every sound clip, video and shard, relative -> (mtime in ns, checksum).
-    """
-
-    clips: dict[Key, ClipRecord]
-    videos: dict[str, str]
-    failures: frozenset[Key]
-    files: dict[str, tuple[int, str]]
-
-
-def snapshot(box: Box) -> Snapshot:
-    """Look at a dataset folder."""
-    layout = Layout(box.root)
-    ledger = read_ledger(layout)
-    files = {
-        str(path.relative_to(box.root)): (path.stat().st_mtime_ns, checksum(path))
-        for path in _published(layout)
-    }
-    videos = {video_id: entry.state for video_id, entry in ledger.videos.items()}
-    return Snapshot(_records(ledger), videos, frozenset(ledger.failures), files)
-
-
-def _records(ledger: LedgerState) -> dict[Key, ClipRecord]:
-    found = {}
-    for video_id in ledger.clips.videos():
-        for track_id, (_, record) in ledger.clips.of_video(video_id).items():
-            found[video_id, track_id] = record
-    return found
-
-
-def _published(layout: Layout) -> Iterator[Path]:
-    for top in (layout.tracks, layout.videos):
-        for path in sorted(top.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(top).parts)
-            if path.is_file() and not hidden:
-                yield path
 
 
 def after_fault(scene: Scene, box: Box, before: Snapshot) -> list[str]:
@@ -82,18 +39,22 @@ def after_fault(scene: Scene, box: Box, before: Snapshot) -> list[str]:
     ledger = read_ledger(layout)
     shards = ShardIndex.load(layout)
     return [
-        *_whole_files(scene, layout, ledger),
+        *_whole_files(scene, layout, ledger, before),
         *_records_kept(scene, layout, ledger, shards, before),
         *_files_kept(scene, box, before),
+        *_kept_somewhere(box, before),
         *_index(box),
         *_outside(scene, box),
         *_json_files(layout),
     ]
 
 
-def _whole_files(scene: Scene, layout: Layout, ledger: LedgerState) -> Iterator[str]:
+def _whole_files(
+    scene: Scene, layout: Layout, ledger: LedgerState, before: Snapshot
+) -> Iterator[str]:
     """Nothing in sight is half."""
-    for path in _published(layout):
+    others = {digest for _, digest in before.files.values()} | set(before.elsewhere.values())
+    for path in published(layout):
         name = str(path.relative_to(layout.root))
         if name in scene.damaged or path.suffix != ".mp4":
             continue
@@ -105,7 +66,7 @@ def _whole_files(scene: Scene, layout: Layout, ledger: LedgerState) -> Iterator[
                 continue
             origin = read_clip(path).origin
             if origin is None:
-                yield f"{name} does not say what it is"
+                yield from _by_others(path, name, ledger, others)
                 continue
             record = ledger.clips.get((origin.video, origin.track))
             check_clip(path, origin.video, origin.track, origin.recipe, record, Level.DECODE)
@@ -113,11 +74,26 @@ def _whole_files(scene: Scene, layout: Layout, ledger: LedgerState) -> Iterator[
             yield f"{name} stands in its place damaged: {error.message}"
 
 
+def _by_others(path: Path, name: str, ledger: LedgerState, others: set[str]) -> Iterator[str]:
+    """A clip by another program is one that was there before, to the last byte.
+
+    Where it is recorded, it is recorded as such, and as it is.
+    """
+    if checksum(path) not in others:
+        yield f"{name} does not say what it is"
+    video_id, track_id = path.name[:11], path.stem.rpartition("-")[2]
+    record = ledger.clips.get((video_id, track_id))
+    if record is not None and record.recipe != ORIGINAL:
+        yield f"{name} is another program's and is recorded with recipe {record.recipe}"
+    elif record is not None:
+        check_clip(path, video_id, track_id, "", record, Level.DECODE)
+
+
 def _records_kept(
     scene: Scene, layout: Layout, ledger: LedgerState, shards: ShardIndex, before: Snapshot
 ) -> Iterator[str]:
     """What was recorded still is, and is there."""
-    now = _records(ledger)
+    now = records(ledger)
     for key, record in before.clips.items():
         if key not in now and key not in ledger.failures:
             yield f"the record of clip {key} is lost"
@@ -159,6 +135,17 @@ def _files_kept(scene: Scene, box: Box, before: Snapshot) -> Iterator[str]:
             yield f"{name} was there and is gone"
         elif checksum(path) != digest:
             yield f"{name} is not what it was"
+
+
+def _kept_somewhere(box: Box, before: Snapshot) -> Iterator[str]:
+    """What another root held is there or here: a move ends in one place at least."""
+    if not before.elsewhere:
+        return
+    now = set(elsewhere(box).values())
+    now |= {checksum(path) for path in published(Layout(box.root))}
+    for name, digest in before.elsewhere.items():
+        if digest not in now:
+            yield f"{name} is neither where it was nor here"
 
 
 def _index(box: Box) -> Iterator[str]:
@@ -203,6 +190,10 @@ def _outside(scene: Scene, box: Box) -> Iterator[str]:
             elif name.endswith(".manifest"):
                 read_head(path)
                 json.loads(path.read_bytes().splitlines()[-1])
+            elif name.endswith(".html"):
+                text = path.read_text()
+                if GENERATOR not in text or not text.endswith("</html>\n"):
+                    yield f"{name} is half"
             elif not path.read_text().endswith("\n"):
                 yield f"{name} is cut off"
         except (ArrowInvalid, TrackverseError, OSError, ValueError) as error:
@@ -222,6 +213,10 @@ def _json_files(layout: Layout) -> Iterator[str]:
 def after_again(scene: Scene, box: Box, middle: Snapshot) -> list[str]:
     """Return what is wrong after the command was run again, besides what `verify` says."""
     found = after_fault(scene, box, middle)
+    if scene.moves:
+        here = {checksum(path) for path in published(Layout(box.root))}
+        twice = [name for name, digest in elsewhere(box).items() if digest in here]
+        found += [f"{name} is here and was not moved to the end" for name in twice]
     if scene.rewrites:
         return found
     for name, (mtime_ns, digest) in middle.files.items():
@@ -248,4 +243,4 @@ def leftovers(box: Box) -> list[str]:
     return [f"{name} is left after clean" for name in dict.fromkeys(found)]
 
 
-__all__ = ["SOURCE", "Snapshot", "after_again", "after_fault", "leftovers", "snapshot"]
+__all__ = ["Snapshot", "after_again", "after_fault", "leftovers", "snapshot"]

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.faults import shim
+from tests.faults import originals, shim
 from tests.faults.box import IDS, NAME, SOURCE, Box, age, flip
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Scene:
         completes: whether `verify` finds everything complete in the end.
         damaged: files, relative to the root, that are damaged from the beginning.
         lets_go: whether it removes source videos or what another root held.
+        moves: whether nothing stands in the other root in the end that stands here as well.
         outside: files outside the root that it writes, whole or not at all.
         processes: whether it starts others, which takes seconds.
         rewrites: whether clips may move.
@@ -45,6 +46,7 @@ class Scene:
     completes: bool = True
     damaged: tuple[str, ...] = ()
     lets_go: bool = False
+    moves: bool = False
     outside: tuple[str, ...] = ()
     processes: bool = False
     rewrites: bool = False
@@ -143,6 +145,29 @@ def _to_merge(box: Box) -> None:
     complete(other)
 
 
+@_once
+def left_by_scripts(box: Box) -> None:
+    """An index, and in the same folder what the original scripts left."""
+    downloaded(box)
+    originals.forget(box.root)
+    originals.leave(box, box.root)
+
+
+def _to_adopt(box: Box) -> None:
+    """An index alone; another folder is what the original scripts left."""
+    left_by_scripts(box)
+    (box.folder / "elsewhere").mkdir()
+    box.root.rename(box.folder / "elsewhere" / "root")
+    indexed(box)
+
+
+def _to_report(box: Box) -> None:
+    """One clip is damaged, and an earlier report is there."""
+    complete(box)
+    box.must("verify", "--report", "{box}/report.html")
+    flip(box.root / clip_path(0))
+
+
 def _to_export(box: Box) -> None:
     _half(box)
     box.must("export", "{box}/table.parquet")
@@ -187,6 +212,20 @@ SCENES: tuple[Scene, ...] = (
     Scene("cancel", ("cancel",), _killed_job, rest=AGAIN, quick=False),
     Scene("merge", ("merge", "{box}/elsewhere/root"), _to_merge),
     Scene("merge-move", ("merge", "--move", "{box}/elsewhere/root"), _to_merge, lets_go=True),
+    Scene("adopt", ("adopt", "{box}/elsewhere/root"), _to_adopt, code=1, rest=AGAIN),
+    Scene(
+        "adopt-move", ("adopt", "--move", "{box}/elsewhere/root"), _to_adopt,
+        code=1, rest=AGAIN, lets_go=True, moves=True,
+    ),
+    Scene(
+        "adopt-in-place", ("adopt", "--redo", "{box}/root"), left_by_scripts,
+        code=1, rest=AGAIN, damaged=(clip_path(originals.SHORT),),
+    ),
+    Scene(
+        "verify-report",
+        ("verify", "--level", "checksum", "--report", "{box}/report.html"), _to_report,
+        code=1, rest=AGAIN, damaged=(clip_path(0),), outside=("report.html",),
+    ),
     Scene("export", ("export", "{box}/table.parquet"), _to_export, outside=("table.parquet",)),
     Scene("clean", ("clean",), _to_clean),
     Scene("clean-shards", ("clean",), _to_clean_shards, env=SHARDS, rewrites=True),

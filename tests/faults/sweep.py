@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 import traceback
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,16 @@ def plan(stages: Sequence[Stage], seed: int, most: int, most_slow: int) -> list[
             found += [Fault(stage.scene.name, kind.name, at) for at in points]
     random.Random(seed).shuffle(found)
     return found
+
+
+def quick_part(faults: Sequence[Fault], most: int) -> list[Fault]:
+    """Return so many faults of a sweep, every scene's first ones before any scene's next."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for fault in faults:
+        turns.append((seen[fault.scene], fault))
+        seen[fault.scene] += 1
+    return [fault for _, fault in sorted(turns, key=lambda one: one[0])][:most]
 
 
 class Bench:

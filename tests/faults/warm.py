@@ -66,6 +66,8 @@ def _modules(place: Path, web: Path, url: str) -> list[str]:
         ["fetch-meta", f"{url}/{NAME}.jsonl.gzip"],
         ["download-tracks"],
         ["verify", "--level", "decode", "--manifest", str(place / "m")],
+        ["verify", "--report", str(place / "r.html")],
+        ["adopt", str(box.root), "--dry-run"],
         ["export", str(place / "t.parquet")],
         ["submit", "--world-size", "1"],
         ["clean"],

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from trackverse_cli.adopting.outcome import Outcome
     from trackverse_cli.config import Config
+    from trackverse_cli.ledger import LedgerState
 
 STAGE = "adopt"
 
@@ -109,6 +110,7 @@ class _Adoption:
         self._rows = shard_rows(catalog.costs, options.rank, options.world_size)
         self._run = secrets.token_hex(6)
         self._ledger: Ledger | None = None
+        self._known: LedgerState | None = None
         self._told = Adopted(
             str(folder.layout.root), folder.made_by, folder.in_place and folder.videos_in_place,
             options,
@@ -119,9 +121,10 @@ class _Adoption:
         decoder = plugins.choose_decoder(DECODER)
         own = plugins.plugin_settings(config, "decoder", decoder.name, decoder.settings)
         ids = {self._catalog.video_ids[row] for row in self._rows.tolist()}
+        self._known = known = read_ledger(config.layout, ids.__contains__)
         return Means(
             config.layout,
-            read_ledger(config.layout, ids.__contains__),
+            known,
             ShardIndex.load(config.layout, ids),
             recipe_id(settings),
             self._folder,
@@ -196,6 +199,6 @@ class _Adoption:
             catalog, options = self._catalog, self._options
             self._ledger = Ledger(
                 self._config.layout, STAGE, options.rank, options.world_size, catalog.name,
-                self._clock, catalog.key, self._run,
+                self._clock, catalog.key, self._run, known=self._known,
             )  # fmt: skip
         return self._ledger

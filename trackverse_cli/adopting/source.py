@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 import numpy as np
 
 from trackverse_cli.adopting.judge import Wanted
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
     from trackverse_cli.boxes import CropPlan
     from trackverse_cli.catalog import Video
     from trackverse_cli.interfaces import Decoder, DecoderPlugin
+    from trackverse_cli.ledger import VideoEntry
     from trackverse_cli.metadata import Track
+
+
+_WORDS = ("format_id", "upload_date")
+_CARRIED = (*_WORDS, "source_size", "fetched_bytes", "whole_bytes")
+_WORD = re.compile(r"[\w+.-]{1,40}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +186,24 @@ class Source:
 def _places(wanted: Wanted, frames: int) -> set[int]:
     shifts = wanted.shifts(frames)
     return {wanted.begin + shift + number for shift in shifts for number in spread(frames)}
+
+
+def facts_of(known: VideoEntry | None, source: Source, size: int) -> dict[str, Any]:
+    """Return what to record of a video: what its own ledger knows of its download, and its probe.
+
+    Sentences stay behind: nobody knows what another's ledger tells in them.
+    """
+    facts: dict[str, Any] = {}
+    if known is not None and known.bytes == size and not known.ranges:
+        said = msgspec.to_builtins(known)
+        facts = {name: said[name] for name in _CARRIED if name in said}
+        facts |= {name: "" for name in _WORDS if not _WORD.fullmatch(said.get(name, ""))}
+    probe = source.probe
+    return facts | {
+        "bytes": size,
+        "width": probe.width,
+        "height": probe.height,
+        "duration_seconds": probe.duration_seconds,
+        "codec": probe.codec,
+        "fps": probe.fps,
+    }

@@ -117,6 +117,7 @@ class _Job:
         wanted = None
         if header.origin is None:
             check_bulk(header)
+            self._check_known(track, found, header)
             wanted = self._witness.wanted(track, header)
         candidate = self._brought_clip(track, found, header)
         if header.origin is not None:
@@ -132,6 +133,14 @@ class _Job:
         candidate.wanted = wanted
         candidate.recipe = ORIGINAL
         return candidate
+
+    def _check_known(self, track: Track, found: Path, header: ClipHeader) -> None:
+        """Hold a clip that was adopted before, and found damaged since, against its record."""
+        record = self._means.ledger.clips.get((track.video_id, track.track_id))
+        if record is None or record.recipe != ORIGINAL or not self._is_own(track, found):
+            return
+        if record.bytes == header.bytes and record.checksum != checksum(found):
+            raise ItemError("clip-damaged", "it has another checksum than when it was adopted")
 
     def _brought_clip(self, track: Track, found: Path, header: ClipHeader) -> Candidate:
         means = self._means

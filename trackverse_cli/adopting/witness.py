@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
-
-import msgspec
+from typing import TYPE_CHECKING, Self
 
 from trackverse_cli.adopting.judge import check_count, check_size, frames_without_video
-from trackverse_cli.adopting.source import Source
+from trackverse_cli.adopting.source import Source, facts_of
 from trackverse_cli.errors import ItemError
 from trackverse_cli.files import checksum, publish, temporary_beside
 from trackverse_cli.geometry import LONG_SIDE, SHORT_SIDE, plan_tracks
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from trackverse_cli.adopting.media import ClipHeader, Picture
     from trackverse_cli.adopting.outcome import Outcome
     from trackverse_cli.catalog import Video
-    from trackverse_cli.ledger import VideoEntry
     from trackverse_cli.metadata import Track
 
 NOTE = "adopted"
@@ -72,12 +69,24 @@ class Witness:
                     why = self._trouble.message if self._trouble else "it is not there"
                     told = f"its video cannot be asked about it: {why}"
                     raise ItemError("video-missing", told)
+                self._check_damage(path)
                 sizes = [k.source_sizes.get(video_id) for k in (means.ledger, means.folder.ledger)]
                 self._source = Source.open(path, self._video, sizes[0] or sizes[1], means.eyes)
             except ItemError as error:
                 self._error = error
                 raise
         return self._source
+
+    def _check_damage(self, path: Path) -> None:
+        """Hold a video that a check found damaged here against what it was when it came."""
+        entry = self._means.ledger.videos.get(self._video.video_id)
+        if path != self._own or entry is None or not entry.checksum:
+            return
+        if (entry.state, entry.reason) != ("failed", "video-damaged"):
+            return
+        if checksum(path) != entry.checksum:
+            told = "it has another checksum than when it came; download it again"
+            raise ItemError("video-damaged", told)
 
     def wanted(self, track: Track, header: ClipHeader) -> Wanted | None:
         """Hold a clip's header against the video.
@@ -159,7 +168,7 @@ class Witness:
             out.videos["absent"] += 1
         elif which == "none" or (which == "needed" and not lacking):
             return
-        elif self._own is not None and (not means.folder.videos_in_place or self._is_recorded()):
+        elif self._own is not None and self._is_settled(out):
             out.videos["there"] += 1
         else:
             try:
@@ -167,6 +176,21 @@ class Witness:
                 out.videos["adopted"] += 1
             except ItemError as error:
                 out.leave_video(video_id, error)
+
+    def _is_settled(self, out: Outcome) -> bool:
+        """Say whether nothing is to be done for a video that is here; let a stopped move go on."""
+        recorded = self._is_recorded()
+        if self._means.folder.videos_in_place:
+            return recorded
+        moves = self._means.options.move and self._means.sink is not None
+        if self._own is None or self._theirs is None or (recorded and not moves):
+            return True
+        # Their name may go, and a run that was killed may have brought it, if it is the very same.
+        if checksum(self._own) != checksum(self._theirs):
+            return True
+        if self._means.sink is not None:
+            out.sources.append(self._theirs)
+        return recorded
 
     def _is_recorded(self) -> bool:
         entry = self._means.ledger.videos.get(self._video.video_id)
@@ -187,7 +211,7 @@ class Witness:
         else:
             digest = self._bring(source, out)
             out.sources.append(source.path)
-        out.came = _facts(known, source, size) | {"checksum": digest, "note": NOTE}
+        out.came = facts_of(known, source, size) | {"checksum": digest, "note": NOTE}
 
     def _bring(self, source: Source, out: Outcome) -> str:
         """Bring the very file that was read; return its checksum."""
@@ -220,19 +244,3 @@ class Witness:
             return
         if known.bytes == source.path.stat().st_size and known.checksum != digest:
             raise ItemError("video-damaged", "it has another checksum than when it came")
-
-
-def _facts(known: VideoEntry | None, source: Source, size: int) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    if known is not None and known.bytes == size and not known.ranges:
-        facts = msgspec.to_builtins(known)
-    probe = source.probe
-    facts |= {
-        "bytes": size,
-        "width": probe.width,
-        "height": probe.height,
-        "duration_seconds": probe.duration_seconds,
-        "codec": probe.codec,
-        "fps": probe.fps,
-    }
-    return {k: v for k, v in facts.items() if k not in ("kind", "time", "video_id", "state")}

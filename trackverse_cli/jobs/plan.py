@@ -40,7 +40,7 @@ class Plan:
         plugin: the executor that would run it.
         stage: the command that each rank runs.
         catalog: what the job works on.
-        rows: the videos that have something left to win, by row of the catalogue.
+        rows: the videos that have something left to win, or are damaged, by row of the catalogue.
         clips: the clips that have not been won yet.
         due: rank -> (videos, clips) left to win, for each of the job's ranks.
         busy: rank -> the job in which it is at work already.
@@ -60,9 +60,10 @@ class Plan:
     @property
     def work(self) -> tuple[int, str]:
         """How much there is to do, and of what: `clips`, or `videos` where none are cut."""
-        if self.stage == "download-videos":
+        clips = sum(clips for _, clips in self.due.values())
+        if self.stage == "download-videos" or not clips:
             return sum(videos for videos, _ in self.due.values()), "videos"
-        return sum(clips for _, clips in self.due.values()), "clips"
+        return clips, "clips"
 
 
 def plan_job(
@@ -94,9 +95,12 @@ def plan_job(
     catalog = open_catalog(config)
     retry = frozenset(config.settings.download.retry)
     found = audit(config, Level.PRESENCE, retry=retry)
+    mends = found.mend_rows if config.settings.pipeline.mends(stage) else set()
     rows = found.due_rows
     if stage == "download-videos":
         rows = {row for row in rows if layout.find_video(catalog.video_ids[row]) is None}
+    only_mended = mends - rows
+    rows = rows | only_mended
     ranks = tuple(due_ranks(catalog, rows, world_size))
     key = work_key(catalog.identity, recipe_id(config.settings), stage, world_size)
     if not dry_run:
@@ -125,7 +129,7 @@ def plan_job(
         needs_gpu=stage != "download-videos" and _wants_gpu(config),
     )
     clips = found.clips.states[State.MISSING] + found.clips.states[State.DAMAGED]
-    due = _due(catalog, rows, world_size, set(ranks))
+    due = _due(catalog, rows, only_mended, world_size, set(ranks))
     return Plan(name, key, job, plugin, stage, catalog, frozenset(rows), clips, due, busy)
 
 
@@ -148,14 +152,17 @@ def _wants_gpu(config: Config) -> bool:
 
 
 def _due(
-    catalog: Catalog, rows: set[int], world_size: int, ranks: set[int]
+    catalog: Catalog, rows: set[int], only_mended: set[int], world_size: int, ranks: set[int]
 ) -> dict[int, tuple[int, int]]:
-    """Return rank -> (videos, clips) of the videos that have something left to win."""
+    """Return rank -> (videos, clips) of the videos that have something left to win.
+
+    Of those that are only brought again, no clip is cut.
+    """
     chosen = np.array(sorted(rows), dtype=np.int64)
     of_row = assign(catalog.costs, world_size)
     videos = np.bincount(of_row[chosen], minlength=world_size)
     clips = np.zeros(world_size, dtype=np.int64)
-    for table in catalog.clips(chosen):
+    for table in catalog.clips(np.array(sorted(rows - only_mended), dtype=np.int64)):
         clips += np.bincount(of_row[table["video_row"].to_numpy()], minlength=world_size)
     return {rank: (int(videos[rank]), int(clips[rank])) for rank in sorted(ranks)}
 

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _AFTER_SECONDS = 0.001
 
+_TOLD = ("message", "note", "format_id")
+"""What a host, or another ledger, may have put a secret into."""
+
 
 class Ledger:
     """One run's own file; nobody else writes it, several threads of the run may.
@@ -110,8 +113,7 @@ class Ledger:
         self, video_id: str, state: Literal["present", "failed", "evicted"], **facts: object
     ) -> VideoEntry:
         """Record what became of a video; `facts` are the other fields of `VideoEntry`."""
-        if "message" in facts:
-            facts["message"] = printable(str(facts["message"]))
+        facts |= {name: printable(str(facts[name])) for name in _TOLD if name in facts}
         entry = msgspec.convert(
             {"time": self._now(video_id), "video_id": video_id, "state": state, "kind": "video"}
             | facts,
