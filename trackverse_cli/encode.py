@@ -230,7 +230,9 @@ def _options(codec: str, settings: EncodeSettings) -> dict[str, str]:
         options["preset"] = settings.preset
     if codec == "libx264":
         # No scene-cut key frames: a seek costs the same everywhere in the clip.
-        options |= {"profile": "high", "forced-idr": "1", "sc_threshold": "0"}
+        # No B-frames: a quarter less CPU and quicker reads for a few per cent of bytes
+        # (benchmarks/results/encoders.md).
+        options |= {"profile": "high", "forced-idr": "1", "sc_threshold": "0", "bf": "0"}
     elif codec == "libx265":
         # Frames before a key frame that need what stands after it would break a seek.
         quiet = "log-level=error:scenecut=0:open-gop=0"

@@ -35,7 +35,7 @@ BYTES_HELD = 64 << 20
 FRAMES_HELD = 8
 """That many frames may wait in any case."""
 
-FRAMES_TOGETHER = 16
+FRAMES_TOGETHER = 4
 """Frames that a clip's encoder gets at a time, where so many may be held."""
 
 SAMPLING_SECONDS = 1 / 16

@@ -161,7 +161,7 @@ def ffmpeg(task: Task) -> dict[str, Any]:
         words += ["-filter:v", f"crop={width}:{height}:{x}:{y}", "-filter_threads", "1"]
         words += ["-c:v", encode.codec, "-crf", f"{encode.crf:g}", "-threads", "1"]
         words += ["-preset", encode.preset or "veryfast", "-profile:v", "high"]
-        words += ["-g", str(every), "-sc_threshold", "0", "-movflags", "+faststart"]
+        words += ["-g", str(every), "-bf", "0", "-sc_threshold", "0", "-movflags", "+faststart"]
         subprocess.run([*words, str(task.folder / f"ffmpeg-{track.track_id}.mp4")], check=True)
     return {}
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from numpy.typing import NDArray
 
-SAMPLES = ("bigbuckbunny.mp4",)
+SAMPLES = ("bigbuckbunny.mp4", "bikes.mp4")
 AREAS = (0.1, 0.25, 0.5)
 """Areas of the boxes, of the picture's: tracks of the dataset cover a tenth of it or more."""
 
@@ -56,14 +56,15 @@ def x264(preset: str, **options: str) -> Setting:
 
 ORIGINAL = Setting("original: x264 medium, 1 Mbit/s", options={"b": "1000000"}, crfs=())
 SETTINGS = (
-    x264("ultrafast"),
+    x264("ultrafast", bf="0"),
+    x264("superfast", bf="0"),
+    x264("veryfast", bf="0"),
+    x264("faster", bf="0"),
+    x264("medium", bf="0"),
     x264("superfast"),
     x264("veryfast"),
-    x264("faster"),
-    x264("fast"),
     x264("medium"),
-    x264("veryfast", rc_lookahead="0"),
-    x264("veryfast", bf="0"),
+    x264("veryfast", bf="0", rc_lookahead="0"),
     x264("veryfast", tune="zerolatency"),
     x264("veryfast", tune="fastdecode"),
     x264("superfast", tune="zerolatency"),
@@ -252,8 +253,14 @@ def measure(setting: Setting, crf: int | None, clips: Sequence[Crops], folder: P
     return Point(cpu, size, float(np.mean(psnr)), float(np.mean(likeness)), float(np.mean(reading)))
 
 
-def at(points: Sequence[Point], psnr: float, what: Callable[[Point], float]) -> float:
-    """Return a figure at a quality, on a line through the measured points."""
-    ordered = sorted(points, key=lambda point: point.psnr)
-    qualities = [point.psnr for point in ordered]
-    return float(np.exp(np.interp(psnr, qualities, [np.log(what(point)) for point in ordered])))
+def at(
+    points: Sequence[Point],
+    quality: float,
+    what: Callable[[Point], float],
+    by: Callable[[Point], float] = lambda point: point.psnr,
+) -> float:
+    """Return a figure at a quality, on a line through the measured points; NaN beyond them."""
+    ordered = sorted(points, key=by)
+    logs = [np.log(what(point)) for point in ordered]
+    found = np.interp(quality, [by(point) for point in ordered], logs, np.nan, np.nan)
+    return float(np.exp(found))
