@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,11 @@ MAX_WORKERS: Final = 4
 PIPE_BYTES: Final = 1 << 20
 """What a pipe to a worker holds; as much as anybody may ask for on a usual Linux."""
 
+KEEP_BYTES: Final = 1 << 30
+"""A worker gives memory back above this: it needs the same megabytes again for every block."""
+
+_OF_MALLOC: Final = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+
 _START = "import sys; sys.path[:] = {path!r}; from trackverse_cli.index.worker import main; main()"
 
 
@@ -47,6 +53,7 @@ def _start() -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         process_group=0,
+        env=os.environ | {name: str(KEEP_BYTES) for name in _OF_MALLOC},
     )
     for stream in (worker.stdin, worker.stdout):
         # Where it may be: a block is 4 MiB, and 64 KiB at a time cost 60 changes of process.
