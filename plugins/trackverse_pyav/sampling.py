@@ -26,6 +26,8 @@ LARGEST_ERROR = 1 / 16
 LARGEST_WASTE = 0.7
 """Samples before the box, as a share of those in it: twice as many more cost as much as a warp."""
 
+_NEVER = 1 << 30
+
 
 class Grid(NamedTuple):
     """Where the samples of an upright plane lie: indices into the source, by axis.
@@ -106,11 +108,20 @@ def _beginning(first: float, scale: float, length: int) -> tuple[int, int] | Non
     """
     # A resize puts its sample k at the source index (k + 0.5) * scale - 0.5.
     edge = first + 0.5 - scale / 2 + LARGEST_ERROR
-    for before in range(int(length * LARGEST_WASTE) + 1):
-        if edge < 0:
-            return None
-        whole = int(edge)
-        if edge - whole <= 2 * LARGEST_ERROR:
-            return whole, before
-        edge -= scale
-    return None
+    window, before = 2 * LARGEST_ERROR, 0
+    drift = scale - 1
+    if abs(drift) <= window:
+        # The part after the point drifts too slowly to leap over the window: no need to step.
+        beside = edge % 1.0
+        if beside > window:
+            way = beside - window if drift > 0 else 1 - beside
+            before = math.ceil(way / abs(drift)) if drift else _NEVER
+        edge -= before * scale
+    else:
+        while edge >= 0 and edge % 1.0 > window:
+            edge -= scale
+            before += 1
+    if edge < 0 or before > length * LARGEST_WASTE:
+        return None
+    whole = int(edge)
+    return (whole, before) if edge - whole <= window else None
