@@ -11,12 +11,18 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from tests.test_ledger import Hands
+from trackverse_cli.budget import Room
+from trackverse_cli.catalog import open_catalog
+from trackverse_cli.clock import SystemClock
 from trackverse_cli.config import SECRETS_VARIABLE, load_config
+from trackverse_cli.download.patience import Patience
 from trackverse_cli.errors import LacksError, UsageError
+from trackverse_cli.fence import Fence
 from trackverse_cli.files import is_temporary
 from trackverse_cli.interfaces import Job, Task, TaskDetail, TaskState
 from trackverse_cli.jobs import JobRecord, find_job, load_jobs, plan_job, save_job
@@ -25,8 +31,12 @@ from trackverse_cli.jobs.frozen import freeze
 from trackverse_cli.jobs.status import JobWatch
 from trackverse_cli.jobs.table import job_table
 from trackverse_cli.layout import Layout
-from trackverse_cli.ledger import Ledger
+from trackverse_cli.ledger import Ledger, read_ledger
 from trackverse_cli.markers import clear_markers, marked_ranks, set_marker
+from trackverse_cli.outputs import FileSink
+from trackverse_cli.rank import RankRun
+from trackverse_cli.recipe import recipe_id
+from trackverse_cli.worklist import Worklist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -351,6 +361,49 @@ def test_two_whole_jobs_on_one_root_do_nothing_twice(lab: Project) -> None:
     lines = clip_lines(lab)
     assert len(lines) == 12
     assert lines == sorted(set(lines))
+
+
+def test_what_came_and_was_recorded_since_a_run_looked_is_not_recorded_again(lab: Project) -> None:
+    layout, clock, stop = lab.layout, SystemClock(), threading.Event()
+    config = load_config(None, {"dataset.root": lab.root})
+    catalog, recipe = open_catalog(config), recipe_id(config.settings)
+    before = read_ledger(layout)
+    lab.run("extract-tracks").exits(0)
+    with Fence(layout, "extract-tracks", 1, 2, "another", clock, stop) as fence:
+        worklist = Worklist(layout, before, recipe, frozenset())
+        with Ledger(layout, "extract-tracks", 1, 2, catalog.name, clock, run=fence.run) as ledger:
+            room = Room(Patience(clock, stop), 0)
+            run = RankRun(worklist, ledger, fence, room, FileSink(layout))
+            videos = list(catalog.videos(np.arange(len(catalog.video_ids))))
+            assert [run.due_tracks(video) for video in videos] == [[]] * len(IDS)
+    assert clip_lines(lab) == sorted(set(clip_lines(lab)))
+
+
+def test_what_a_run_at_work_has_not_recorded_yet_is_left_to_it(lab: Project) -> None:
+    layout, clock, stop = lab.layout, SystemClock(), threading.Event()
+    config = load_config(None, {"dataset.root": lab.root})
+    catalog, recipe = open_catalog(config), recipe_id(config.settings)
+    lab.run("extract-tracks").exits(0)
+    for file in layout.ledger.iterdir():
+        file.unlink()
+    video = next(iter(catalog.videos(np.arange(1))))
+    with (
+        Fence(layout, "extract-tracks", 0, 2, "one", clock, stop) as other,
+        Fence(layout, "extract-tracks", 1, 2, "another", clock, stop) as fence,
+        Ledger(layout, "extract-tracks", 1, 2, catalog.name, clock, run=fence.run) as ledger,
+    ):
+        assert other.claim("cut", video.video_id)
+        worklist = Worklist(layout, read_ledger(layout), recipe, frozenset())
+        room = Room(Patience(clock, stop), 0)
+        run = RankRun(worklist, ledger, fence, room, FileSink(layout))
+        due = run.due_tracks(video)
+        assert len(due) == 2
+        assert not run.begin(video, due)
+        other.release("cut", video.video_id)
+        assert not run.begin(video, due)  # it may have recorded them by now: look again first
+        run.refresh(read_ledger(layout))
+        assert run.still_due(due) == []
+    assert len(clip_lines(lab)) == 2
 
 
 def test_a_rank_killed_in_the_middle_is_gone_on_with_at_once(lab: Project) -> None:

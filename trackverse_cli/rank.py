@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
 from trackverse_cli.errors import ItemError, RefusedNameError
 from trackverse_cli.extract import CutOutcome, PartlyCutError
+from trackverse_cli.ledger import read_ledger
 from trackverse_cli.outputs import Arrivals, ShardIndex, check_member
 from trackverse_cli.probe import Level, check_clip
 from trackverse_cli.reasons import UNRECOVERABLE
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
     from trackverse_cli.clips import ClipDone
     from trackverse_cli.extract import Cutter
     from trackverse_cli.fence import Fence
-    from trackverse_cli.ledger import Ledger, LedgerState
+    from trackverse_cli.ledger import ClipRecord, Ledger, LedgerState
     from trackverse_cli.metadata import Track
     from trackverse_cli.outputs import ClipSink
+
+YOUNG_SECONDS = 3600.0
+"""A file this old when a run looks has been recorded by whoever made it, or never will be."""
 
 
 class RankRun:
@@ -61,6 +66,8 @@ class RankRun:
         self.sink = sink
         self._room = room
         self._arrivals = _arrivals_of(worklist)
+        self._looked = time.time()
+        self._unsettled: set[str] = set()
 
     def due_tracks(self, video: Video) -> list[Track]:
         """Return the selected tracks that have to be cut; count and record the others."""
@@ -71,17 +78,48 @@ class RankRun:
             may_be = verdict.state is State.COMPLETE or self.worklist.is_contested(*name)
             record = self.worklist.adopted(*name) if may_be else None
             if record is not None:
-                found.append((track.track_id, record.frames, record.bytes, record.checksum))
+                found.append((track, record))
             elif self.worklist.is_due(*name):
                 due.append(track)
-                continue
             elif verdict.state is not State.COMPLETE:
                 self.summary.count(verdict.reason, 1)
-                continue
-            self.summary.count("there before", 1)
-        if found:
-            self.ledger.clips(video.video_id, self.worklist.recipe, found)
-        return due
+            else:
+                self.summary.count("there before", 1)
+        return due + self._take_over(found)
+
+    def _take_over(self, found: Sequence[tuple[Track, ClipRecord]]) -> list[Track]:
+        """Record whole clips of one video that no run recorded; return those that cannot be yet.
+
+        A run that was killed left them, or one that is at work has not come to recording them:
+        only who holds the video's lease can tell, by the ledger as it is by then.
+        """
+        if not found:
+            return []
+        video_id = found[0][0].video_id
+        if not self.fence.claim("cut", video_id):
+            self._unsettled.add(video_id)
+            return [track for track, _ in found]
+        known = self.worklist.ledger
+        if any(self._is_young(track) for track, _ in found):
+            known = read_ledger(self.layout, video_id.__eq__)
+        lines = [
+            (track.track_id, record.frames, record.bytes, record.checksum)
+            for track, record in found
+            if (video_id, track.track_id) not in known.clips
+        ]
+        if lines:
+            self.ledger.clips(video_id, self.worklist.recipe, lines)
+        self.fence.release("cut", video_id)
+        self.summary.count("there before", len(found))
+        return []
+
+    def _is_young(self, track: Track) -> bool:
+        """Say whether a clip may have come since this run looked."""
+        try:
+            came = self.layout.clip(track.clip_name).stat().st_mtime
+        except OSError:
+            return True  # in a shard
+        return came > self._looked - YOUNG_SECONDS
 
     def refresh(self, ledger: LedgerState) -> None:
         """Look at the disk anew, and at what runs recorded of the videos that are left."""
@@ -94,6 +132,8 @@ class RankRun:
         self.worklist = Worklist(self.layout, ledger, old.recipe, old.retry, shards)
         self.ledger.known = ledger
         self._arrivals = _arrivals_of(self.worklist)
+        self._looked = time.time()
+        self._unsettled = set()
 
     def is_here(self, video_id: str) -> bool:
         """Say whether a video was on disk at the last `refresh`."""
@@ -105,15 +145,19 @@ class RankRun:
 
     def still_due(self, due: Sequence[Track]) -> list[Track]:
         """Return those of the due tracks that no other run has cut or given up meanwhile."""
-        left = []
+        left, found = [], []
         for track in due:
             name = (track.video_id, track.track_id, track.clip_name)
             if self.worklist.is_due(*name):
-                left.append(track)
+                record = self.worklist.adopted(*name)
+                if record is None:
+                    left.append(track)
+                else:
+                    found.append((track, record))
                 continue
             verdict = self.worklist.clip(*name)
             self.summary.count(verdict.reason or "there before", 1)
-        return left
+        return left + self._take_over(found)
 
     def is_alive_elsewhere(self, video: Video) -> bool:
         """Say whether a run that is at a video has been seen to be alive."""
@@ -134,7 +178,8 @@ class RankRun:
             OSError: the disk refused the lease.
         """
         if self._room.patient(lambda: self.fence.claim("cut", video.video_id)):
-            if not any(self._has_come(track) for track in due):
+            settled = video.video_id not in self._unsettled
+            if settled and not any(self._has_come(track) for track in due):
                 return True
             self.fence.release("cut", video.video_id)
         self.put_off.append((video, due))
