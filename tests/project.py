@@ -136,6 +136,12 @@ class Project:
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         return Outcome(done.returncode, done.stdout, done.stderr)
 
+    def nth_clip(self, number: int) -> Path:
+        """Return where the clip of a track belongs, counted from 0."""
+        line = self.lines[number]
+        assert isinstance(line, dict)
+        return self.clip(line)
+
     def clip(self, line: dict[str, Any]) -> Path:
         return self.layout.tracks / str(line["track_mp4_filename"])
 

@@ -74,12 +74,6 @@ def new(left: Project, tmp_path: Path) -> Project:
     return project
 
 
-def clip(project: Project, number: int) -> Path:
-    line = project.lines[number]
-    assert isinstance(line, dict)
-    return project.clip(line)
-
-
 def contents(folder: Path) -> dict[str, Any]:
     """Every file below a folder, with its bytes or where it points."""
     return {
@@ -102,7 +96,7 @@ def verified(project: Project, level: str = "decode") -> dict[str, Any]:
 def test_in_place_what_is_good_counts_and_what_is_not_is_named(old: Project) -> None:
     before = contents(old.layout.tracks) | contents(old.layout.videos)
     answer = old.run("adopt", str(old.root)).exits(1)
-    frames = len(frames_of(clip(old, 1)))
+    frames = len(frames_of(old.nth_clip(1)))
     due = len(frames_in_span(old.layout.video_target(FIRST), 0.5, 2.5625))
     answer.says(
         "made by other scripts, in place", "clips: 2 adopted", "2 left out, 1 not there",
@@ -124,16 +118,16 @@ def test_in_place_what_is_good_counts_and_what_is_not_is_named(old: Project) -> 
 
 
 def test_what_fails_is_cut_again_only_on_request(old: Project) -> None:
-    adopted, short = clip(old, 0).read_bytes(), clip(old, 1).read_bytes()
+    adopted, short = old.nth_clip(0).read_bytes(), old.nth_clip(1).read_bytes()
     told_of(old, old.root)
     old.run("extract-tracks").exits(0)
-    assert clip(old, 1).read_bytes() == short
+    assert old.nth_clip(1).read_bytes() == short
     assert verified(old)["reasons"] == {"lacks-tail": 1, "wrong-crop": 1}
     assert verified(old, "presence")["run_again"] == []
     old.run("show", "t0001").says("lacks-tail", "adopt --redo")
     again = told_of(old, old.root, "--redo")
     assert (again["marked"], again["clips"]["there"]) == (2, 3)
-    assert clip(old, 1).read_bytes() == short, "it stays until the new clip is ready"
+    assert old.nth_clip(1).read_bytes() == short, "it stays until the new clip is ready"
     for level in ("presence", "probe", "checksum"):
         found = verified(old, level)
         assert found["reasons"] == {"clip-damaged": 2}
@@ -141,8 +135,8 @@ def test_what_fails_is_cut_again_only_on_request(old: Project) -> None:
     old.run("extract-tracks").exits(0)
     found = verified(old)
     assert (found["complete"], found["adopted"]) == (True, 2)
-    assert clip(old, 0).read_bytes() == adopted
-    assert len(frames_of(clip(old, 1))) > 50
+    assert old.nth_clip(0).read_bytes() == adopted
+    assert len(frames_of(old.nth_clip(1))) > 50
 
 
 def test_one_retry_asks_for_them_too(old: Project) -> None:
@@ -187,8 +181,8 @@ def test_another_folder_is_shared_and_stays(old: Project, new: Project) -> None:
         "unfinished": 1, "others": ["progress_17.json"],
     }  # fmt: skip
     assert contents(old.root) == before
-    assert clip(new, 0).read_bytes() == clip(old, 0).read_bytes()
-    assert not clip(new, 1).exists()
+    assert new.nth_clip(0).read_bytes() == old.nth_clip(0).read_bytes()
+    assert not new.nth_clip(1).exists()
     for video_id in (FIRST, SECOND):
         assert new.layout.video_target(video_id).exists()
     assert new.half_written() == []
@@ -200,11 +194,11 @@ def test_another_folder_is_shared_and_stays(old: Project, new: Project) -> None:
 def test_copies_and_moves(old: Project, new: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Carrier, "_reflink", lambda *_: False)
     monkeypatch.setattr("trackverse_cli.merging.carry._link", lambda *_: False)
-    short = clip(old, 1).read_bytes()
+    short = old.nth_clip(1).read_bytes()
     told = told_of(new, old.root, "--move")
     assert told["how"] == {"copy": 4}
-    assert not clip(old, 0).exists()
-    assert clip(old, 1).read_bytes() == short
+    assert not old.nth_clip(0).exists()
+    assert old.nth_clip(1).read_bytes() == short
     assert list(old.layout.videos.rglob(f"{FIRST}.mp4")) == []
     assert verified(new)["clips"]["complete"] == 2
 
@@ -227,7 +221,7 @@ def test_a_stopped_run_goes_on(old: Project, new: Project, monkeypatch: pytest.M
     assert len(list(new.layout.tracks.rglob("*.mp4"))) == 1
     told = adopt(config, old.root, AdoptOptions(move=True))
     assert told.clips["adopted"] + told.clips["there"] == 2
-    assert not clip(old, 0).exists(), "what was here before the stop may go there as well"
+    assert not old.nth_clip(0).exists(), "what was here before the stop may go there as well"
     recorded = [t for e in new.ledger() if e["kind"] == "clips" for t, *_ in e["done"]]
     assert sorted(recorded) == ["t0000", "t0003"]
 
@@ -288,9 +282,9 @@ def test_a_whole_rate_is_borne_for_half_a_frame(
 
 def test_a_bit_that_flips_later_is_found_and_mended(old: Project) -> None:
     told_of(old, old.root)
-    content = bytearray(clip(old, 0).read_bytes())
+    content = bytearray(old.nth_clip(0).read_bytes())
     content[len(content) // 2] ^= 1
-    clip(old, 0).write_bytes(content)
+    old.nth_clip(0).write_bytes(content)
     assert verified(old, "checksum")["reasons"]["clip-damaged"] == 1
     old.run("extract-tracks").exits(0)
     assert verified(old)["clips"]["complete"] == 3
@@ -333,19 +327,19 @@ def test_a_track_that_was_given_up_counts_when_its_video_comes(old: Project, new
 
 
 def test_other_names_of_other_releases(old: Project, new: Project) -> None:
-    flat = old.layout.tracks / clip(old, 0).name
-    clip(old, 0).rename(flat)
+    flat = old.layout.tracks / old.nth_clip(0).name
+    old.nth_clip(0).rename(flat)
     told = told_of(new, old.root)
     assert told["clips"]["adopted"] == 2
     told = told_of(old, old.root)
     assert told["clips"]["adopted"] == 2
-    assert clip(old, 0).read_bytes() == flat.read_bytes()
+    assert old.nth_clip(0).read_bytes() == flat.read_bytes()
 
 
 def test_needed_videos(old: Project, new: Project) -> None:
     for number in (2, 3, 4):
-        clip(old, number).unlink(missing_ok=True)
-    shutil.copy(clip(old, 0), clip(old, 1))  # not what it says; one good clip is left
+        old.nth_clip(number).unlink(missing_ok=True)
+    shutil.copy(old.nth_clip(0), old.nth_clip(1))  # not what it says; one good clip is left
     told = told_of(new, old.root, "--sources", "none")
     assert told["videos"]["adopted"] == 0
     told = told_of(new, old.root, "--sources", "needed", "--tracks", str(_only(new, 0)))
@@ -357,7 +351,7 @@ def test_needed_videos(old: Project, new: Project) -> None:
 
 def _only(project: Project, number: int) -> Path:
     path = project.folder / "only.txt"
-    path.write_text(clip(project, number).relative_to(project.layout.tracks).as_posix() + "\n")
+    path.write_text(project.nth_clip(number).relative_to(project.layout.tracks).as_posix() + "\n")
     return path
 
 

@@ -41,12 +41,6 @@ def left(project: Project) -> Project:
     return project
 
 
-def clip(project: Project, number: int) -> Path:
-    line = project.lines[number]
-    assert isinstance(line, dict)
-    return project.clip(line)
-
-
 def reasons(project: Project, level: str = "checksum") -> dict[str, int]:
     found: dict[str, int] = project.run("verify", "--level", level, "--json").json["reasons"]
     return found
@@ -59,7 +53,7 @@ def flip_tail(path: Path) -> None:
 
 
 def test_a_clip_that_changed_since_it_was_adopted_is_not_adopted_again(left: Project) -> None:
-    padded = clip(left, 0)
+    padded = left.nth_clip(0)
     flip_tail(padded)
     left.run("adopt", str(left.root)).exits(1).says("1 adopted")
     flip(padded, 0.99999)
@@ -109,8 +103,8 @@ def test_a_move_that_was_stopped_goes_on_with_its_video(
     assert not theirs.exists()
     entry = read_ledger(new.layout).videos[VIDEO]
     assert (entry.state, entry.bytes, bool(entry.checksum)) == ("present", own.stat().st_size, True)
-    assert not clip(left, 0).exists()
-    assert clip(left, 1).exists()
+    assert not left.nth_clip(0).exists()
+    assert left.nth_clip(1).exists()
 
 
 def test_a_move_keeps_a_video_that_is_another_here(left: Project, tmp_path: Path) -> None:

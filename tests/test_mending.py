@@ -37,18 +37,12 @@ def served(project: Project, tmp_path: Path) -> Iterator[Project]:
         yield project
 
 
-def clip(project: Project, number: int) -> Path:
-    line = project.lines[number]
-    assert isinstance(line, dict)
-    return project.clip(line)
-
-
 @pytest.mark.parametrize("stage", ["download-tracks", "download-videos"])
 def test_submit_starts_the_rank_whose_only_work_is_a_damaged_video(
     served: Project, stage: str
 ) -> None:
     path = served.layout.video_target(FIRST)
-    whole, kept = path.read_bytes(), clip(served, 0).stat().st_mtime_ns
+    whole, kept = path.read_bytes(), served.nth_clip(0).stat().st_mtime_ns
     flip(path)
     served.run("verify", "--level", "checksum").exits(1)
     submit = ("submit", "--stage", stage, "--world-size", "2")
@@ -56,7 +50,7 @@ def test_submit_starts_the_rank_whose_only_work_is_a_damaged_video(
     assert len(planned.splitlines()) == 1
     served.spawn(*submit).exits(0).says("1 of 2 ranks")
     assert path.read_bytes() == whole
-    assert clip(served, 0).stat().st_mtime_ns == kept
+    assert served.nth_clip(0).stat().st_mtime_ns == kept
     served.run("verify", "--level", "checksum").exits(0)
     served.run(*submit).exits(0).says("every rank of 2 is done")
 
@@ -75,7 +69,7 @@ def test_submit_starts_no_rank_that_would_not_bring_it_again(served: Project) ->
 def test_a_damaged_video_with_a_clip_to_cut_is_downloaded_by_its_stage(served: Project) -> None:
     flip(served.layout.video_target(FIRST))
     served.run("verify", "--level", "checksum").exits(1)
-    clip(served, 0).unlink()
+    served.nth_clip(0).unlink()
     submit = ("submit", "--stage", "download-videos", "--world-size", "2")
     assert len(served.run(*submit, "--dry-run").exits(0).out.splitlines()) == 1
 
@@ -86,8 +80,8 @@ def test_a_damaged_video_with_a_clip_to_cut_is_downloaded_by_its_stage(served: P
 def test_a_file_in_the_place_of_a_clip_that_cannot_be_had_proves_nothing(
     served: Project, reason: str, state: str
 ) -> None:
-    sound = clip(served, 0).read_bytes()
-    clip(served, 0).write_bytes(b"not a clip at all")
+    sound = served.nth_clip(0).read_bytes()
+    served.nth_clip(0).write_bytes(b"not a clip at all")
     recipe = next(iter(read_ledger(served.layout).clips.values())).recipe
     with Ledger(served.layout, "extract-tracks", 0, 1, "Tiny") as ledger:
         ledger.track(FIRST, "t0000", recipe, reason, "it says so")
@@ -98,7 +92,7 @@ def test_a_file_in_the_place_of_a_clip_that_cannot_be_had_proves_nothing(
     planned = served.run("plan", "--json").json
     assert planned["clips"]["complete"] == 1
 
-    clip(served, 0).write_bytes(sound)
+    served.nth_clip(0).write_bytes(sound)
     found = served.run("verify", "--level", "presence", "--json").exits(1).json
     assert found["clips"]["complete"] == 1, "a listing proves nothing"
     assert served.run("verify", "--json").exits(0).json["complete"], "the clip does"
@@ -106,7 +100,7 @@ def test_a_file_in_the_place_of_a_clip_that_cannot_be_had_proves_nothing(
 
 
 def test_a_damaged_clip_whose_new_cut_failed_is_not_forgotten(served: Project) -> None:
-    flip(clip(served, 0))
+    flip(served.nth_clip(0))
     served.run("verify", "--level", "checksum").exits(1)
     recipe = next(iter(read_ledger(served.layout).clips.values())).recipe
     with Ledger(served.layout, "extract-tracks", 0, 1, "Tiny") as ledger:
@@ -120,7 +114,7 @@ def test_a_damaged_clip_whose_new_cut_failed_is_not_forgotten(served: Project) -
 
 
 def test_what_a_killed_run_cut_after_a_failure_is_not_cut_again(served: Project) -> None:
-    mtime = clip(served, 0).stat().st_mtime_ns
+    mtime = served.nth_clip(0).stat().st_mtime_ns
     recipe = next(iter(read_ledger(served.layout).clips.values())).recipe
     for path in served.layout.ledger.iterdir():
         lines = path.read_bytes().splitlines(keepends=True)
@@ -129,7 +123,7 @@ def test_what_a_killed_run_cut_after_a_failure_is_not_cut_again(served: Project)
     with Ledger(served.layout, "extract-tracks", 0, 1, "Tiny") as ledger:
         ledger.track(FIRST, "t0000", recipe, "write-failed", "Input/output error")
     served.run("extract-tracks").exits(0)
-    assert clip(served, 0).stat().st_mtime_ns == mtime
+    assert served.nth_clip(0).stat().st_mtime_ns == mtime
     assert (FIRST, "t0000") in read_ledger(served.layout).clips
     served.run("verify", "--level", "presence").exits(0)
 

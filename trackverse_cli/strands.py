@@ -63,18 +63,15 @@ class Window:
         self._frames = 0
         self._change = threading.Condition()
 
-    def _has_place(self, size: int) -> bool:
-        return self._frames < self._least or self._held + size <= self._most
-
     def has_place(self, size: int) -> bool:
         """Say whether `enter` would not wait."""
         with self._change:
-            return self._has_place(size)
+            return self._frames < self._least or self._held + size <= self._most
 
     def enter(self, uses: int, size: int) -> Callable[[], None]:
         """Wait for a place for so many bytes; return what each of `uses` users calls at its end."""
         with self._change:
-            self._change.wait_for(lambda: self._has_place(size))
+            self._change.wait_for(lambda: self.has_place(size))
             self._held += size
             self._frames += 1
         left = uses

@@ -24,7 +24,7 @@ LARGEST_ERROR = 1 / 16
 """Pixels of the source by which a sample may lie beside its place."""
 
 LARGEST_WASTE = 0.7
-"""Samples before the box, as a share of those in it: twice as many more cost as much as a warp."""
+"""Samples before the box, as a share of those in it: with more each way a warp costs less."""
 
 _NEVER = 1 << 30
 
