@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trackverse_cli.metadata import Dialect
 
 _OF_NUMBERS: Final = b"0123456789.-+eE \t\r"
-_NEWLINE: Final = 0x0A
+_NEWLINE, _SPACE, _QUOTE, _BACKSLASH = b'\n "\\'
 _NAME_BYTES: Final = 255
 _LONGEST_FIRST_LINE: Final = 1 << 20
 """Bytes; a longer line is no example for others."""
@@ -85,18 +85,19 @@ def read_alike(
     found, numbers, places, others = [], [], [], []
     match, place, number = make.expression.match, 0, first_line
     while place < len(text):
-        hit = match(text, place)
+        end = text.find(b"\n", place)
+        if end < 0:
+            end = len(text)
+        hit = match(text, place, end)
         if hit is not None:
-            end = hit.end()
             found.append(hit.groups())
             numbers.append(number)
             places.append((place, end))
         else:
-            end = text.find(b"\n", place) + 1 or len(text) + 1
-            line = text[place : end - 1]
+            line = text[place:end]
             if line and not line.isspace():
                 others.append((number, line))
-        place, number = end, number + 1
+        place, number = end + 1, number + 1
     try:
         return _columns(make, found, numbers, parse, lambda row: text[slice(*places[row])]), others
     except (ValueError, TypeError, RuntimeError, AttributeError):
@@ -171,13 +172,13 @@ def _parsed(
 def _parsed_boxes(
     parse: Callable[[bytes], Any], column: Sequence[bytes], counts: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the boxes of all lists, one after the other, (n, 4)."""
-    text = b"],\n[".join(column)
+    """Return the boxes of all lists, from behind their `[[` to the first `]`, as (n, 4)."""
+    text = b",\n[".join(column)
     pattern = b",,,],[" * int(counts.max())
-    expected = b"],\n[".join([pattern[: 6 * count - 3] for count in counts.tolist()])
+    expected = b",\n[".join([pattern[: 6 * count - 2] for count in counts.tolist()])
     if text.translate(None, _OF_NUMBERS) != expected:
         raise ValueError("not lists of boxes, one for each time")
-    values = _numbers(parse(b"[[" + text + b"]]"), "d", 4 * int(counts.sum()))
+    values = _numbers(parse(b"[[" + text + b"]"), "d", 4 * int(counts.sum()))
     return values.reshape(-1, 4)
 
 
@@ -208,7 +209,8 @@ def _names(columns: dict[str, tuple[bytes, ...]], lines: int) -> Any:
     """Return a list of class names for each line, as an Arrow array.
 
     Raises:
-        ValueError: a name holds a quotation mark, or is not UTF-8.
+        ValueError: a name holds a quotation mark, a backslash or a control character, or is not
+            UTF-8.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -218,11 +220,15 @@ def _names(columns: dict[str, tuple[bytes, ...]], lines: int) -> Any:
     if column is None:
         return pa.array([()] * lines, pa.list_(pa.string()))
     texts = pa.array(column, pa.string())
-    if any(pc.match_substring(texts, '","').unique().to_pylist()):
-        texts = pc.replace_substring(texts, '","', '", "')
+    content = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    if np.any((content < _SPACE) | (content == _BACKSLASH)):
+        raise ValueError("a class name is not plain")
+    quotes = int(np.count_nonzero(content == _QUOTE))
     names = pc.split_pattern(texts, '", "')
+    if quotes != 2 * (len(names.values) - lines):
+        names = pc.split_pattern(pc.replace_substring(texts, '","', '", "'), '", "')
     flat = names.values
-    if any(pc.match_substring(flat, '"').unique().to_pylist()):
+    if quotes != 2 * (len(flat) - lines):
         raise ValueError("a class name holds a quotation mark")
     if described:
         coded = flat.dictionary_encode()

@@ -26,10 +26,13 @@ _PATTERNS: Final = {
     "track_id": f'"({_TEXT}{{1,255}})"',
     "track_number": "(0|-?[1-9][0-9]{0,17})",
     "times": r"\[([^\]]*)\]",
-    "boxes": r"\[\[([^\"]*)\]\]",
+    # To the end of the line and back to where the next key fits: what is in between is looked at
+    # when it is read, and a search for its end a byte at a time took half the time of a match.
+    # With a bracket in the group, since a search back for a known byte is ten times as quick.
+    "boxes": r"\[\[(.*\])\]",
     "label_ids": r"\[([^\]]*)\]",
-    "label_names": r'\["([^\]\\\x00-\x1f]*)"\]',
-    "descriptions": r'\["([^\]\\\x00-\x1f]*)"\]',
+    "label_names": r'\["([^\]]*)"\]',
+    "descriptions": r'\["([^\]]*)"\]',
     "video_size": rf"\[({_WHOLE}, ?{_WHOLE})\]",
     "numbers": r"\[([^\]]*)\]",
     "texts": rf'\["{_TEXT}*"(?:, ?"{_TEXT}*")*\]',
@@ -47,7 +50,8 @@ class Make:
     Attributes:
         dialect: their release.
         roles: what each group of the expression holds, in its order.
-        expression: matches one line with its end.
+        expression: matches one line without its newline; what it takes for boxes and for names
+            may be anything.
     """
 
     dialect: Dialect
@@ -105,5 +109,5 @@ def _make(kinds: tuple[tuple[str, str], ...]) -> Make | None:
         parts.append(rf'"{key}": ?{_PATTERNS[role]}')
         if role not in _NO_GROUP:
             roles.append(role)
-    expression = r"\{" + ", ?".join(parts) + r"\}\r?(?:\n|\Z)"
-    return Make(keys.dialect, tuple(roles), re.compile(expression.encode()))
+    expression = r"\{" + ", ?".join(parts) + r"\}\r?\Z"
+    return Make(keys.dialect, tuple(roles), re.compile(expression.encode(), re.DOTALL))

@@ -113,7 +113,7 @@ class Pool:
         if not worker.stdin or not worker.stdout:
             raise AssertionError("workers have pipes")
         try:
-            ask(worker.stdin, block.first_line, block.text)
+            ask(worker.stdin, block.first_line, block.begin, block.rest)
             return answer(worker.stdout)
         except (EOFError, BrokenPipeError) as error:
             raise LacksError(

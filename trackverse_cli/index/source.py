@@ -6,6 +6,8 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from trackverse_cli.errors import DamagedFileError, UsageError
 from trackverse_cli.metadata import MAX_LINE_BYTES
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 BLOCK_BYTES: Final = 4 << 20
+_NEWLINE: Final = 0x0A
+_NOTHING: Final = memoryview(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +27,20 @@ class Block:
 
     Attributes:
         first_line: the number of the first, from 1.
-        text: the lines without the last newline; one over the limit is cut to a byte above it.
+        begin: what the last block left of a line.
+        rest: what follows it, as it was read.
         bytes_read: how far the compressed file has been read.
     """
 
     first_line: int
-    text: bytes
+    begin: bytes
+    rest: memoryview
     bytes_read: int
+
+    @property
+    def text(self) -> bytes:
+        """The lines without the last newline; one over the limit is cut to a byte above it."""
+        return b"".join((self.begin, self.rest))
 
 
 def read_blocks(path: Path, shown: Path | None = None) -> Iterator[Block]:
@@ -93,17 +104,21 @@ def _blocks(file: BinaryIO, shown: Path) -> Iterator[Block]:
         if end < 0:
             rest += data
         else:
-            whole = b"".join((rest, memoryview(data)[:end]))
+            yield Block(number, rest, memoryview(data)[:end], file.tell())
             rest = data[end + 1 :]
-            yield Block(number, whole, file.tell())
-            number += whole.count(b"\n") + 1
+            number += _newlines(data)
         if len(rest) > MAX_LINE_BYTES:
-            yield Block(number, rest[: MAX_LINE_BYTES + 1], file.tell())
+            yield Block(number, rest[: MAX_LINE_BYTES + 1], _NOTHING, file.tell())
             number += 1
             rest = b""
             skipping = True
     if rest:
-        yield Block(number, rest, file.tell())
+        yield Block(number, rest, _NOTHING, file.tell())
+
+
+def _newlines(data: bytes) -> int:
+    """Count newlines; bytes.count takes twice as long, with the interpreter to itself."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == _NEWLINE))
 
 
 def _damage() -> tuple[type[Exception], ...]:

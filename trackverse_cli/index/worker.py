@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 HEADER: Final = struct.Struct("<qq")
 
 
-def ask(worker: IO[bytes], first_line: int, text: bytes) -> None:
-    """Send a block of lines to a worker."""
-    worker.write(HEADER.pack(first_line, len(text)))
-    worker.write(text)
+def ask(worker: IO[bytes], first_line: int, begin: bytes, rest: memoryview) -> None:
+    """Send a worker a block of lines, which is in two parts."""
+    worker.write(HEADER.pack(first_line, len(begin) + len(rest)))
+    worker.write(begin)
+    worker.write(rest)
     worker.flush()
 
 
