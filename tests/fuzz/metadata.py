@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trackverse_cli.index.hundredths import widened
 from trackverse_cli.index.rows import read_text
 from trackverse_cli.layout import Layout
 from trackverse_cli.metadata import LineError, Track, parse_line
@@ -64,7 +65,7 @@ def check(data: bytes, folder: Path) -> None:
     assert table.num_rows + len(found.refused) == 1, "a line is a track or refused"
     assert (table.num_rows == 1) == (track is not None), "both ways of reading agree"
     if track is not None:
-        row = table.to_pylist()[0]
+        row = widened(table).to_pylist()[0]
         assert (row["video_id"], row["track_id"], row["clip_name"]) == (
             track.video_id, track.track_id, track.clip_name,
         )  # fmt: skip

@@ -11,10 +11,11 @@ import numpy as np
 
 from trackverse_cli.errors import IndexUnusableError
 from trackverse_cli.files import checksum
+from trackverse_cli.index.hundredths import whole
 from trackverse_cli.index.manifest import Manifest, fit_manifest, sample_of
 from trackverse_cli.index.names import check_index_name
 from trackverse_cli.index.rows import RefusedLine
-from trackverse_cli.index.schema import CLIP_COLUMNS
+from trackverse_cli.index.schema import CLIP_COLUMNS, NUMBER_COLUMNS
 from trackverse_cli.means import lacking
 from trackverse_cli.metadata import Track
 
@@ -207,11 +208,11 @@ class Index:
 
 
 def _tracks_of(table: Any) -> tuple[Track, ...]:
-    arrays = {name: table[name].combine_chunks() for name in ("frame_ts", "x", "y", "w", "h")}
+    arrays = {name: table[name].combine_chunks() for name in NUMBER_COLUMNS}
     offsets = arrays["frame_ts"].offsets.to_numpy()
     times = arrays.pop("frame_ts").values.to_numpy()
     boxes = np.column_stack(
-        [array.values.to_numpy()[offsets[0] : offsets[-1]] for array in arrays.values()]
+        [whole(array.values.to_numpy()[offsets[0] : offsets[-1]]) for array in arrays.values()]
     )
     names = ("track_id", "video_id", "clip_name", "video_height", "video_width", "label_ids")
     columns = [table[name].to_pylist() for name in (*names, "label_names")]

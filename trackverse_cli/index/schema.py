@@ -1,4 +1,4 @@
-"""The columns of the index, version 1, and tables that have them.
+"""The columns of the index, version 2, and tables that have them.
 
 `tracks-*.parquet`, a row for each track, the tracks of a video together:
 
@@ -8,7 +8,8 @@
 - `first_ts`, `last_ts`: the earliest and the latest time of a box, seconds.
 - `label_id`, `label_name`: the best class, or null; `label_ids`, `label_names`: all, best first.
 - `video_height`, `video_width`: what the boxes were made on, where the file says it, or null.
-- `frame_ts`, `x`, `y`, `w`, `h`: lists of equal length, seconds and pixels.
+- `frame_ts`, `x`, `y`, `w`, `h`: lists of equal length, seconds and pixels; pixels as float where
+  the whole file has at most two decimals (`index.hundredths` makes them exact), else as double.
 
 `videos-*.parquet`, a row for each video: `video_id`, `tracks` (how many), `row_group` and
 `first_row` (where they are in the tracks), `decoded_seconds`, `encoded_seconds`, `cost`.
@@ -25,6 +26,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from trackverse_cli.index.hundredths import BOX_COLUMNS, halved
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -32,8 +35,7 @@ if TYPE_CHECKING:
 
     from trackverse_cli.metadata import Track
 
-SCHEMA_VERSION: Final = 1
-BOX_COLUMNS: Final = ("x", "y", "w", "h")
+SCHEMA_VERSION: Final = 2
 NUMBER_COLUMNS: Final = ("frame_ts", *BOX_COLUMNS)
 CLIP_COLUMNS: Final = (
     "video_row",
@@ -47,8 +49,12 @@ CLIP_COLUMNS: Final = (
 )
 
 
-def track_schema() -> Any:
-    """Return the columns of a track as an Arrow schema, without `video_row`."""
+def track_schema(*, half: bool = False) -> Any:
+    """Return the columns of a track as an Arrow schema, without `video_row`.
+
+    Args:
+        half: boxes as float32, which `index.hundredths` makes exact.
+    """
     import pyarrow as pa
 
     return pa.schema(
@@ -65,7 +71,8 @@ def track_schema() -> Any:
             ("label_names", pa.list_(pa.string())),
             ("video_height", pa.int32()),
             ("video_width", pa.int32()),
-            *((name, pa.list_(pa.float64())) for name in NUMBER_COLUMNS),
+            ("frame_ts", pa.list_(pa.float64())),
+            *((name, pa.list_(pa.float32() if half else pa.float64())) for name in BOX_COLUMNS),
         ]
     )
 
@@ -122,7 +129,9 @@ def make_table(
     offsets = _offsets(counts)
     first = np.minimum.reduceat(values[0], offsets[:-1])
     last = np.maximum.reduceat(values[0], offsets[:-1])
-    schema = track_schema()
+    halves = [half for column in values[1:] if (half := halved(column)) is not None]
+    is_half = len(halves) == len(BOX_COLUMNS)
+    schema = track_schema(half=is_half)
     label_counts, label_ids, label_names = labels
     lines, video_ids, track_ids, clip_names = names
     if not isinstance(label_names, pa.Array):
@@ -146,7 +155,8 @@ def make_table(
         for column, field in zip(columns, schema, strict=False)
     ]
     shared = pa.array(offsets)
-    arrays += [pa.ListArray.from_arrays(shared, pa.array(column)) for column in values]
+    numbers = [values[0], *(halves if is_half else values[1:])]
+    arrays += [pa.ListArray.from_arrays(shared, pa.array(column)) for column in numbers]
     return pa.table(arrays, schema=schema)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from trackverse_cli.index.schema import BOX_COLUMNS, NUMBER_COLUMNS, track_schema
+from trackverse_cli.index.hundredths import is_halved, widened
+from trackverse_cli.index.schema import NUMBER_COLUMNS, track_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +29,6 @@ MAX_CLIP_SECONDS: Final = 180.0
 
 ROW_GROUP_BOXES: Final = 250_000
 """A row group is cut at the first video's end past this many boxes: about 10 MB in memory."""
-
-MOST_DISTINCT: Final = 0.25
-"""Box numbers get a dictionary where fewer of them than this share are different."""
 
 _LATEST_SECONDS = 1e6
 
@@ -65,37 +63,59 @@ class TrackWriter:
         self._pa = pa
         self._path = path
         self._file: Any = None
-        self._schema = track_schema().insert(0, pa.field("video_row", pa.int32()))
+        self._row_number = pa.field("video_row", pa.int32())
+        self._half: bool | None = None
         self._waiting: list[Any] = []
         self._waiting_boxes = 0
         self._row_groups = 0
         self._videos: list[Any] = []
         self.totals = Totals()
 
-    def _open(self, first: Any) -> Any:
-        """Return the Parquet file, encoded as suits the first table of tracks."""
+    def _open(self) -> Any:
+        """Return a new Parquet file, with boxes as float32 or as doubles."""
         from pyarrow import parquet
 
+        schema = track_schema(half=bool(self._half)).insert(0, self._row_number)
         numbers = {name: f"{name}.list.element" for name in NUMBER_COLUMNS}
-        repeating = [numbers[name] for name in BOX_COLUMNS if _repeats(first[name])]
         texts = ["label_name", "video_id", "label_ids.list.element", "label_names.list.element"]
         return parquet.ParquetWriter(
             self._path,
-            self._schema,
-            # zstd is an eighth smaller and took a fifth of the whole build.
-            compression="lz4",
-            use_dictionary=[*texts, *repeating],
-            use_byte_stream_split=[path for path in numbers.values() if path not in repeating],
+            schema,
+            compression="zstd",
+            use_dictionary=texts,
+            use_byte_stream_split=list(numbers.values()),
             # Nobody looks for a track by the least x of a hundred tracks; it costs a tenth.
-            write_statistics=[name for name in self._schema.names if name not in numbers],
+            write_statistics=[name for name in schema.names if name not in numbers],
             write_batch_size=1 << 16,
         )
+
+    def _widen(self) -> None:
+        """Have doubles from the first row on, since a number has more decimals than any before."""
+        from pyarrow import parquet
+
+        self._half = False
+        self._waiting = [widened(table) for table in self._waiting]
+        if not self._file:
+            return
+        self._file.close()
+        halves = self._path.with_name(f"{self._path.name}-halves")
+        self._path.rename(halves)
+        self._file = self._open()
+        with parquet.ParquetFile(halves) as file:
+            for group in range(file.num_row_groups):
+                table = widened(file.read_row_group(group, use_threads=False))
+                self._file.write_table(table, row_group_size=table.num_rows)
+        halves.unlink()
 
     def add(self, table: Any) -> None:
         """Take the next rows; they may be held until their video is complete."""
         if not table.num_rows:
             return
-        self._waiting.append(table)
+        if self._half is None:
+            self._half = is_halved(table)
+        elif self._half and not is_halved(table):
+            self._widen()
+        self._waiting.append(table if self._half else widened(table))
         self._waiting_boxes += sum(len(chunk.values) for chunk in table["x"].chunks)
         if self._waiting_boxes >= ROW_GROUP_BOXES:
             self._write_full()
@@ -119,9 +139,9 @@ class TrackWriter:
         counts = np.diff(np.append(starts, table.num_rows))
         videos = np.arange(len(starts), dtype=np.int32) + self.totals.videos
         rows = pa.array(np.repeat(videos, counts), pa.int32())
-        self._file = self._file or self._open(table)
+        self._file = self._file or self._open()
         self._file.write_table(
-            table.add_column(0, self._schema.field(0), rows), row_group_size=table.num_rows
+            table.add_column(0, self._row_number, rows), row_group_size=table.num_rows
         )
         first, last = table["first_ts"].to_numpy(), table["last_ts"].to_numpy()
         decoded, encoded = _seconds(first, last, starts, counts)
@@ -154,27 +174,12 @@ class TrackWriter:
             if self._waiting[0].num_rows:
                 self._write(self._waiting[0])
         self._waiting = []
-        self._file = self._file or self._open(self._schema.empty_table())
+        self._file = self._file or self._open()
         self._file.close()
 
     def videos(self) -> Any:
         """Return the table of the videos in the order written; after `close`."""
         return self._pa.concat_tables(self._videos).combine_chunks()
-
-
-def _repeats(column: Any) -> bool:
-    """Say whether the numbers of a column are worth a dictionary: pixels or hundredths of one.
-
-    In a file of such numbers it is 40 % smaller than bytes in streams, in one of full precision
-    it is 40 % larger.
-    """
-    import pyarrow.compute as pc
-
-    values = [chunk.values for chunk in column.chunks]
-    count = sum(len(chunk) for chunk in values)
-    return bool(
-        count and sum(pc.count_distinct(chunk).as_py() for chunk in values) < count * MOST_DISTINCT
-    )
 
 
 def _lengths(table: Any) -> NDArray[np.int64]:
