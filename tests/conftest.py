@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.project import Project
+from tests.services.web import HostileServer
+from tests.videos import make_video
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+SERVED_IDS = ("aaaaaaaaaa1", "bbbbbbbbbb2")
+SERVED_SIZE = (160, 90)
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +36,17 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def project(tmp_path: Path) -> Project:
     """An empty dataset folder and the command line on it."""
     return Project(tmp_path)
+
+
+@pytest.fixture
+def served(project: Project, tmp_path: Path) -> Iterator[Project]:
+    """Two videos with a clip each, complete, and their server."""
+    with HostileServer() as server:
+        for video_id in SERVED_IDS:
+            path = tmp_path / "web" / f"{video_id}.mp4"
+            server.serve(path.name, make_video(path, size=SERVED_SIZE, frames=30))
+            project.track(video_id, 0.1, 0.7, size=SERVED_SIZE)
+        project.env["TRACKVERSE_DOWNLOAD__URL_TEMPLATE"] = server.url_template
+        project.fetch()
+        project.run("download-tracks").exits(0)
+        yield project

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import SERVED_IDS
 from tests.faults.box import Box, flip
 from tests.faults.checks import _outside, after_again, after_fault, leftovers, snapshot
 from tests.faults.scenes import SCENES
 from tests.faults.shim import has_compiler
 from tests.faults.sweep import Fault, quick_part
 from tests.original import Script
-from tests.services.web import HostileServer
-from tests.videos import make_video
 from trackverse_cli.clock import SystemClock
 from trackverse_cli.errors import LacksError
 from trackverse_cli.files import is_temporary
@@ -29,12 +28,9 @@ from trackverse_cli.ledger import Ledger, read_ledger
 from trackverse_cli.means import lacking, ready_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.project import Project
 
-IDS = ("aaaaaaaaaa1", "bbbbbbbbbb2")
-SIZE = (160, 90)
+IDS = SERVED_IDS
 
 
 @pytest.mark.skipif(not has_compiler(), reason="no C compiler to build the counting library with")
@@ -48,20 +44,6 @@ def test_the_quick_part_of_the_sweep_loses_nothing() -> None:
     assert done.returncode == 0
     assert figures["injected"] > 100
     assert set(figures["points"]) == {scene.name for scene in SCENES if scene.quick}
-
-
-@pytest.fixture
-def served(project: Project, tmp_path: Path) -> Iterator[Project]:
-    """Two videos with their clips, complete, and their server."""
-    with HostileServer() as server:
-        for video_id in IDS:
-            source = make_video(tmp_path / "web" / f"{video_id}.mp4", size=SIZE, frames=30)
-            server.serve(f"{video_id}.mp4", source)
-            project.track(video_id, 0.1, 0.7, size=SIZE)
-        project.env["TRACKVERSE_DOWNLOAD__URL_TEMPLATE"] = server.url_template
-        project.fetch()
-        project.run("download-tracks").exits(0)
-        yield project
 
 
 def test_the_checks_see_what_is_lost(served: Project, tmp_path: Path) -> None:

@@ -373,7 +373,7 @@ def test_what_came_and_was_recorded_since_a_run_looked_is_not_recorded_again(lab
         worklist = Worklist(layout, before, recipe, frozenset())
         with Ledger(layout, "extract-tracks", 1, 2, catalog.name, clock, run=fence.run) as ledger:
             room = Room(Patience(clock, stop), 0)
-            run = RankRun(worklist, ledger, fence, room, FileSink(layout))
+            run = RankRun(worklist, ledger, fence, room, FileSink(layout), clock)
             videos = list(catalog.videos(np.arange(len(catalog.video_ids))))
             assert [run.due_tracks(video) for video in videos] == [[]] * len(IDS)
     assert clip_lines(lab) == sorted(set(clip_lines(lab)))
@@ -395,7 +395,7 @@ def test_what_a_run_at_work_has_not_recorded_yet_is_left_to_it(lab: Project) -> 
         assert other.claim("cut", video.video_id)
         worklist = Worklist(layout, read_ledger(layout), recipe, frozenset())
         room = Room(Patience(clock, stop), 0)
-        run = RankRun(worklist, ledger, fence, room, FileSink(layout))
+        run = RankRun(worklist, ledger, fence, room, FileSink(layout), clock)
         due = run.due_tracks(video)
         assert len(due) == 2
         assert not run.begin(video, due)

@@ -6,35 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import SERVED_IDS, SERVED_SIZE
 from tests.faults.box import flip
 from tests.original import Script
-from tests.services.web import HostileServer
-from tests.videos import make_video
 from trackverse_cli.ledger import Ledger, read_ledger
 from trackverse_cli.recipe import ORIGINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.project import Project
 
-FIRST, SECOND = "aaaaaaaaaa1", "bbbbbbbbbb2"
-SIZE = (160, 90)
-
-
-@pytest.fixture
-def served(project: Project, tmp_path: Path) -> Iterator[Project]:
-    """Two videos with a clip each, complete, and their server."""
-    with HostileServer() as server:
-        for video_id in (FIRST, SECOND):
-            source = make_video(tmp_path / "web" / f"{video_id}.mp4", size=SIZE, frames=30)
-            server.serve(f"{video_id}.mp4", source)
-            project.track(video_id, 0.1, 0.7, size=SIZE)
-        project.env["TRACKVERSE_DOWNLOAD__URL_TEMPLATE"] = server.url_template
-        project.fetch()
-        project.run("download-tracks").exits(0)
-        yield project
+FIRST, SECOND = SERVED_IDS
+SIZE = SERVED_SIZE
 
 
 @pytest.mark.parametrize("stage", ["download-tracks", "download-videos"])

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
 from trackverse_cli.errors import ItemError, RefusedNameError
 from trackverse_cli.extract import CutOutcome, PartlyCutError
-from trackverse_cli.ledger import read_ledger
 from trackverse_cli.outputs import Arrivals, ShardIndex, check_member
 from trackverse_cli.probe import Level, check_clip
 from trackverse_cli.reasons import UNRECOVERABLE
 from trackverse_cli.summary import RankSummary
+from trackverse_cli.unrecorded import Unrecorded
 from trackverse_cli.worklist import State, Worklist
 
 if TYPE_CHECKING:
@@ -23,14 +22,12 @@ if TYPE_CHECKING:
     from trackverse_cli.budget import Room
     from trackverse_cli.catalog import Video
     from trackverse_cli.clips import ClipDone
+    from trackverse_cli.clock import Clock
     from trackverse_cli.extract import Cutter
     from trackverse_cli.fence import Fence
     from trackverse_cli.ledger import ClipRecord, Ledger, LedgerState
     from trackverse_cli.metadata import Track
     from trackverse_cli.outputs import ClipSink
-
-YOUNG_SECONDS = 3600.0
-"""A file this old when a run looks has been recorded by whoever made it, or never will be."""
 
 
 class RankRun:
@@ -42,6 +39,7 @@ class RankRun:
         fence: keeps other runs off what this one is at.
         room: waits for room when the storage is full.
         sink: where clips go.
+        clock: what to take the time from.
 
     Attributes:
         summary: what it did so far.
@@ -54,7 +52,13 @@ class RankRun:
     """
 
     def __init__(
-        self, worklist: Worklist, ledger: Ledger, fence: Fence, room: Room, sink: ClipSink
+        self,
+        worklist: Worklist,
+        ledger: Ledger,
+        fence: Fence,
+        room: Room,
+        sink: ClipSink,
+        clock: Clock,
     ) -> None:
         self.summary = RankSummary()
         self.put_off: list[tuple[Video, list[Track]]] = []
@@ -66,8 +70,7 @@ class RankRun:
         self.sink = sink
         self._room = room
         self._arrivals = _arrivals_of(worklist)
-        self._looked = time.time()
-        self._unsettled: set[str] = set()
+        self._unrecorded = Unrecorded(worklist, ledger, fence, clock)
 
     def due_tracks(self, video: Video) -> list[Track]:
         """Return the selected tracks that have to be cut; count and record the others."""
@@ -88,38 +91,11 @@ class RankRun:
         return due + self._take_over(found)
 
     def _take_over(self, found: Sequence[tuple[Track, ClipRecord]]) -> list[Track]:
-        """Record whole clips of one video that no run recorded; return those that cannot be yet.
-
-        A run that was killed left them, or one that is at work has not come to recording them:
-        only who holds the video's lease can tell, by the ledger as it is by then.
-        """
-        if not found:
-            return []
-        video_id = found[0][0].video_id
-        if not self.fence.claim("cut", video_id):
-            self._unsettled.add(video_id)
-            return [track for track, _ in found]
-        known = self.worklist.ledger
-        if any(self._is_young(track) for track, _ in found):
-            known = read_ledger(self.layout, video_id.__eq__)
-        lines = [
-            (track.track_id, record.frames, record.bytes, record.checksum)
-            for track, record in found
-            if (video_id, track.track_id) not in known.clips
-        ]
-        if lines:
-            self.ledger.clips(video_id, self.worklist.recipe, lines)
-        self.fence.release("cut", video_id)
-        self.summary.count("there before", len(found))
-        return []
-
-    def _is_young(self, track: Track) -> bool:
-        """Say whether a clip may have come since this run looked."""
-        try:
-            came = self.layout.clip(track.clip_name).stat().st_mtime
-        except OSError:
-            return True  # in a shard
-        return came > self._looked - YOUNG_SECONDS
+        """Record whole clips that no run recorded; return those that cannot be yet."""
+        left = self._unrecorded.take_over(found)
+        if len(left) < len(found):
+            self.summary.count("there before", len(found) - len(left))
+        return left
 
     def refresh(self, ledger: LedgerState) -> None:
         """Look at the disk anew, and at what runs recorded of the videos that are left."""
@@ -132,8 +108,7 @@ class RankRun:
         self.worklist = Worklist(self.layout, ledger, old.recipe, old.retry, shards)
         self.ledger.known = ledger
         self._arrivals = _arrivals_of(self.worklist)
-        self._looked = time.time()
-        self._unsettled = set()
+        self._unrecorded.look(self.worklist)
 
     def is_here(self, video_id: str) -> bool:
         """Say whether a video was on disk at the last `refresh`."""
@@ -178,7 +153,7 @@ class RankRun:
             OSError: the disk refused the lease.
         """
         if self._room.patient(lambda: self.fence.claim("cut", video.video_id)):
-            settled = video.video_id not in self._unsettled
+            settled = self._unrecorded.is_settled(video.video_id)
             if settled and not any(self._has_come(track) for track in due):
                 return True
             self.fence.release("cut", video.video_id)

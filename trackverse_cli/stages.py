@@ -124,7 +124,7 @@ def run_stage(
             progress(shard.stage, len(rows), "videos", clock) as advance,
         ):  # fmt: skip
             sink = _sink(config, shard, catalog, fence.run)
-            run = RankRun(worklist, ledger, fence, room, sink)
+            run = RankRun(worklist, ledger, fence, room, sink, clock)
             mends = settings.pipeline.mends(shard.stage)
             videos = chain(
                 _counted(_limited(catalog, rows, run, shard.limit, order), advance, run, mends),
