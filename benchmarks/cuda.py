@@ -19,6 +19,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,13 +191,13 @@ def measure(device: str, work: Work, folder: Path) -> list[str]:
     decoded, whole = {}, {}
     for who in (theirs, ours):
         decode(who, work)  # the card's context and the first kernels are not what is measured
-        decoded[who.name] = clocked(lambda who=who: decode(who, work))
+        decoded[who.name] = clocked(partial(decode, who, work))
         row("decode 720p", who, "frames", decoded[who.name])
     for who in (theirs, ours):
         row(f"{work.at_once} crops a frame", who, "crops", crop(who, work))
     for number, who in enumerate((theirs, ours)):
         root = folder / str(number)
-        whole[who.name] = clocked(lambda who=who, root=root: cut(who, work, root))
+        whole[who.name] = clocked(partial(cut, who, work, root))
         row(f"{work.copies} videos, {work.made.tracks} tracks each", who, "clips", whole[who.name])
     rates = [f"{name} {work.copies / wall:.3f}" for name, (_, wall, _) in whole.items()]
     share = decoded[theirs.name][2] * work.copies / whole[theirs.name][2]

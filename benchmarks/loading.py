@@ -172,7 +172,7 @@ def main() -> None:
             ways: list[Callable[[], Iterable[Any]]] = [
                 lambda s=sampling: plain(paths, s),  # type: ignore[misc]
                 *(
-                    lambda s=sampling, r=root, w=workers: loaded(r, s, w)  # type: ignore[misc]
+                    lambda s=sampling, r=root, w=workers: loaded(r, s, w)
                     for workers in (0, 2)
                     for root in (files, shards)
                 ),

@@ -244,7 +244,7 @@ def _cpu_of_children() -> float:
 
 
 def median(usages: list[Usage]) -> float:
-    return statistics.median(usage.told["seconds"] for usage in usages)
+    return float(statistics.median(usage.told["seconds"] for usage in usages))
 
 
 def measure_case(folder: Path, tracks: int, kind: Kind, repeats: int) -> Case:

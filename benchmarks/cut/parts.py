@@ -106,7 +106,7 @@ def crop_and_encode(task: Task) -> dict[str, Any]:
     spent = {"crop": 0.0, "encode": 0.0}
     plugin = plugins.choose_decoder("pyav")
     for track, plan, span in _plans(task):
-        decoder = plugin.open(task.video, plugin.settings())
+        decoder: Any = plugin.open(task.video, plugin.settings())
         crops = []
         for frame, at in _frames(decoder, span):
             before = time.thread_time()
@@ -135,7 +135,7 @@ def _frames(decoder: Any, span: ClipSpan) -> Iterator[tuple[Any, float]]:
 def _plans(task: Task) -> list[tuple[Track, CropPlan, ClipSpan]]:
     tracks = task.workload.make_tracks()
     plugin = plugins.choose_decoder("pyav")
-    decoder = plugin.open(task.video, plugin.settings())
+    decoder: Any = plugin.open(task.video, plugin.settings())
     plans = plan_tracks(tracks, task.workload.size, None)
     info = decoder.info
     decoder.close()
@@ -186,7 +186,8 @@ def original(task: Task) -> dict[str, Any]:
                 if at > span.stop:
                     break
                 x, y, w, h = (int(side) for side in plan.boxes_at([at])[0])
-                picture = frame.to_image().crop((x, y, x + w, y + h)).resize(plan.clip_size)
+                whole = frame.to_image()  # type: ignore[no-untyped-call]  # PyAV leaves it so
+                picture = whole.crop((x, y, x + w, y + h)).resize(plan.clip_size)
                 pictures.append(np.asarray(picture) / 255.0)
         with av.open(str(task.folder / f"original-{track.track_id}.mp4"), "w") as out:
             target = out.add_stream("libx264", rate=30, options={"g": "15"})

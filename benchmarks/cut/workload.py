@@ -18,6 +18,7 @@ from trackverse_cli.metadata import Track
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
 RATE = 30
@@ -60,10 +61,8 @@ class Workload:
     def most_at_once(self) -> int:
         """Return how many tracks are on screen at the busiest moment."""
         tracks = self.make_tracks()
-        return max(
-            sum(t.frame_ts[0] <= other.frame_ts[0] <= t.frame_ts[-1] for t in tracks)
-            for other in tracks
-        )
+        spans = [(float(track.frame_ts[0]), float(track.frame_ts[-1])) for track in tracks]
+        return max(sum(begin <= at <= end for begin, end in spans) for at, _ in spans)
 
     def make_tracks(self) -> list[Track]:
         """Return the tracks: 16 boxes a second, a quarter to a half of the picture high."""
@@ -92,7 +91,7 @@ class Workload:
         rows, columns, _ = ground.shape
         codec, options = ENCODERS[self.codec]
         with av.open(str(path), "w") as out:
-            stream = out.add_stream(codec, rate=RATE)  # type: ignore[call-overload]  # a name known at run time
+            stream: VideoStream = out.add_stream(codec, rate=RATE)  # type: ignore[assignment]  # a name known at run time
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.options = dict(options)
             stream.codec_context.gop_size = 5 * RATE

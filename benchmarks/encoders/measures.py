@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.metadata import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import cv2
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from av import VideoFrame
+    from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
 SAMPLES = ("bigbuckbunny.mp4", "bikes.mp4")
@@ -125,7 +126,7 @@ def footage(videos: Sequence[Path]) -> list[Path]:
 def crops_of(path: Path, area: float, seconds: float) -> Crops:
     """Return crops of a box that drifts over the picture."""
     plugin = plugins.choose_decoder("pyav")
-    decoder = plugin.open(path, plugin.settings())
+    decoder: Any = plugin.open(path, plugin.settings())
     width, height = decoder.info.width, decoder.info.height
     box_h = min((area * width * height / 1.1) ** 0.5, height / 1.1)
     box_w = box_h * 1.1
@@ -165,7 +166,7 @@ def encode(
     """Write a clip; return the CPU seconds that it took."""
     before = time.process_time()
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as out:
-        stream = out.add_stream(setting.codec, rate=rate)  # type: ignore[call-overload]  # a name known at run time
+        stream: VideoStream = out.add_stream(setting.codec, rate=rate)  # type: ignore[assignment]  # a name known at run time
         first = frames[0]
         stream.width, stream.height, stream.pix_fmt = first.width, first.height, "yuv420p"
         context = stream.codec_context
