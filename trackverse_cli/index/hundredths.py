@@ -6,7 +6,7 @@ pixels to whoever queries the index; rounded to two decimals they are what the f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BOX_COLUMNS = ("x", "y", "w", "h")
+BOX_COLUMNS: Final = ("x", "y", "w", "h")
 
 
 def halved(values: NDArray[np.float64]) -> NDArray[np.float32] | None:
@@ -56,7 +56,7 @@ def widened(table: Any) -> Any:
     return table
 
 
-def alike(tables: Sequence[Any]) -> list[Any]:
+def of_one_type(tables: Sequence[Any]) -> list[Any]:
     """Return tables of tracks of one type: with doubles if one of them has these."""
     if all(is_halved(table) for table in tables):
         return list(tables)

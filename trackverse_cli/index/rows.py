@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from trackverse_cli.index.alike import Columns, read_alike
-from trackverse_cli.index.hundredths import alike
+from trackverse_cli.index.hundredths import of_one_type
 from trackverse_cli.index.lines import LineReader, PlainLine
 from trackverse_cli.index.schema import make_table, table_of_tracks, track_schema
 from trackverse_cli.metadata import Dialect, LineError, Track, dialect_of, parse_line
@@ -136,7 +136,7 @@ class Rows:
             tables.append(table_of_tracks(self.odd))
         if not tables:
             return track_schema().empty_table()
-        table = pa.concat_tables(alike(tables))
+        table = pa.concat_tables(of_one_type(tables))
         return table.sort_by("line") if len(tables) > 1 else table
 
     def _table_of(self, columns: Columns) -> Any:
