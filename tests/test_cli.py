@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,6 +135,24 @@ def test_what_plugins_import_is_light(name: str) -> None:
     loaded = set(json.loads(fresh(f"import {name}\n{LOADED}")))
     assert loaded & HEAVY == set()
     assert "pytest" not in loaded
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_no_thread_a_core_is_started_for_what_nobody_does() -> None:
+    code = """
+        import os, sys
+        from trackverse_cli.app import main
+        sys.argv = ["trackverse", "--version"]
+        try:
+            main()
+        except SystemExit:
+            pass
+        import numpy, scipy.linalg
+        sys.exit(len(os.listdir("/proc/self/task")) - 1)
+    """
+    clean = {name: value for name, value in os.environ.items() if "OPENBLAS" not in name}
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=clean, check=False)
+    assert done.returncode == 0
 
 
 def test_commands_import_lightly() -> None:

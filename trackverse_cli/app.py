@@ -286,5 +286,7 @@ _add_commands()
 
 def main() -> None:
     """Run the command line; this is the console script `trackverse`."""
+    # numpy and scipy each start a thread a core that spins before it sleeps, for nothing done here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.excepthook = _print_traceback
     app()
