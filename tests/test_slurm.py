@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -57,6 +58,9 @@ def ended(running: Executor, tasks: Sequence[Task]) -> list[TaskState]:
     suite.limit_seconds = WAIT_SECONDS
     states = suite.ended(running, tasks)
     return [states[task] for task in tasks]
+
+
+ENDED = re.compile("^(?:COMPLETED|FAILED|CANCELLED)", re.MULTILINE)
 
 
 def name_of(task: Task) -> str:
@@ -531,6 +535,13 @@ def test_sacct_tells_what_neither_slurm_nor_a_record_does(
     reach(running, tasks[3], TaskState.RUNNING)
     accounted.run("scancel", name_of(tasks[3]))
     assert ended(running, tasks)[3] == "failed"
+    # The controller tells the database a moment later; what it has not told goes with it.
+    words = ("sacct", "-n", "-P", "-X", "-o", "State", "-j", ",".join(map(name_of, tasks)))
+    wait_until(
+        lambda: len(ENDED.findall(accounted.run(*words).stdout)) == len(tasks),
+        WAIT_SECONDS,
+        "sacct does not know of the ends",
+    )
     accounted.stop_controller()
     accounted.start_controller(forget=True)
     for record in wanted.log_dir.glob("*.exit"):
