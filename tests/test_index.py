@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -16,7 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trackverse_cli.errors import DamagedFileError, IndexUnusableError, LacksError, UsageError
+from trackverse_cli.errors import (
+    DamagedFileError,
+    IndexUnusableError,
+    LacksError,
+    TryLaterError,
+    UsageError,
+)
 from trackverse_cli.index import (
     Index,
     open_index,
@@ -652,6 +659,30 @@ def test_one_number_of_more_decimals_makes_all_doubles(
     assert box_kinds(index) == {"double"}
     assert [track.frame_bboxes.tolist() for track in tracks_of(index)] == boxes
     assert index._tracks.num_row_groups == index._videos["row_group"][-1].as_py() + 1
+
+
+@pytest.mark.parametrize("call", ["rename", "_open"])
+def test_a_disk_that_is_full_while_floats_become_doubles_is_named(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    monkeypatch.setattr(source, "BLOCK_BYTES", 3000)
+    monkeypatch.setattr(writer, "ROW_GROUP_BOXES", 50)
+    boxes = [[[0.25 * n, 7.3, 8.25, 9.0]] * 3 for n in range(300)]
+    boxes[250] = [[1 / 3, 7.3, 8.25, 9.0]] * 3
+    real = writer.TrackWriter._widen
+
+    def widen(self: writer.TrackWriter) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path if call == "rename" else writer.TrackWriter, call, full)
+            real(self)
+
+    monkeypatch.setattr(writer.TrackWriter, "_widen", widen)
+    with pytest.raises(TryLaterError, match="is full"):
+        build(layout, lines_of(boxes))
+    assert nothing_left(layout)
 
 
 def lines_of(boxes: list[list[list[float]]]) -> list[bytes]:
