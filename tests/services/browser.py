@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -53,7 +55,10 @@ class Browser:
 
     def __init__(self) -> None:
         program = chromium()
-        self._folder = tempfile.TemporaryDirectory(prefix="trackverse-browser-")
+        # Its helpers may write into their profile for a moment after the browser itself has ended.
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="trackverse-browser-", ignore_cleanup_errors=True
+        )
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
         words = [
@@ -69,6 +74,7 @@ class Browser:
             pass_fds=(theirs_in, theirs_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         os.close(theirs_in)
         os.close(theirs_out)
@@ -94,6 +100,8 @@ class Browser:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         os.close(self._out)
         os.close(self._in)
         self._folder.cleanup()
