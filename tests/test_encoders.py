@@ -49,6 +49,23 @@ def test_every_encoder_keeps_times_and_has_key_frames_where_they_are_asked_for(
 
 
 @pytest.mark.parametrize(
+    ("preset", "motion"), [("veryfast", "me=dia"), ("medium", "me=hex"), ("superfast", "me=dia")]
+)
+def test_only_the_usual_preset_is_made_leaner(tmp_path: Path, preset: str, motion: str) -> None:
+    path = tmp_path / "clip.mp4"
+    settings = EncodeSettings(preset=preset)
+    writer = ClipWriter(path, (160, 90), INFO, ClipOrigin("t", "v", (640, 360), "r"), settings)
+    frame = av.VideoFrame.from_ndarray(textured(0, 160, 90), "rgb24")
+    writer.add(frame.reformat(format="yuv420p"), 0, 0)
+    writer.finish()
+    said = path.read_bytes().decode("latin-1").partition("options: ")[2].split()
+    assert {motion, "bframes=0", "threads=1"} <= set(said)
+    # 0x3: of inter macroblocks only undivided ones are tried; intra ones in all sizes.
+    divided = {"veryfast": "3:0x3", "superfast": "3:0x3", "medium": "3:0x113"}[preset]
+    assert f"analyse=0x{divided}" in said
+
+
+@pytest.mark.parametrize(
     ("codec", "preset"), [("libsvtav1", "veryfast"), ("nonsense", "veryfast"), ("libx264", "best")]
 )
 def test_an_encoder_that_does_not_open_is_told_before_the_work(codec: str, preset: str) -> None:

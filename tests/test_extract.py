@@ -403,6 +403,28 @@ def test_a_decoder_brings_an_encoder_that_may_not_open(
     assert_shows_its_track(bench.clip(track), source, track, (320, 180), 28)
 
 
+@pytest.mark.parametrize(
+    ("name", "base", "muxer_options"),
+    [
+        ("v.mkv", Fraction(1, 1000), {}),
+        ("v.mp4", Fraction(1, 600), {"video_track_timescale": "600"}),
+        ("v.avi", Fraction(1, 25), {}),
+    ],
+)
+def test_a_source_with_a_coarse_time_base_keeps_its_times(
+    bench: Bench, tmp_path: Path, name: str, base: Fraction, muxer_options: dict[str, str]
+) -> None:
+    """The muxer of clips takes a finer base than that, once it has written its header."""
+    options = {"crf": "12", "bf": "0"}  # AVI keeps no order of its own
+    source = make_video(tmp_path / name, options=options, muxer_options=muxer_options)
+    with av.open(str(source)) as container:
+        assert container.streams.video[0].time_base == base
+    track = disc_track("a", 0.5, 3.0, (320, 180))
+    outcome = bench.cut(source, track)
+    assert outcome.failed == ()
+    assert_shows_its_track(bench.clip(track), source, track, (320, 180))
+
+
 def test_a_truncated_video_is_damaged_and_not_short(bench: Bench, tmp_path: Path) -> None:
     source = make_video(
         tmp_path / "v.mp4", frames=200, gop=25, muxer_options={"movflags": "+faststart"}

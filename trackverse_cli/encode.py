@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 COMMENT_FORMAT = "trackverse-clip-1"
 _PLAIN = ("yuv420p", "yuvj420p")
+_LEANER = {"motion-est": "dia", "partitions": "i4x4,i8x8"}
+"""Of `veryfast`: a seventh less CPU for the same bytes and quality (benchmarks/results/encoders.md):
+motion is sought in four directions, and in macroblocks that are not divided."""
 _LONGEST_GOP = 600
 """Frames; key frames are set by time, this only bounds a source with absurd timing."""
 
@@ -94,9 +98,10 @@ class ClipWriter:
     ) -> None:
         self.frames = 0
         self._first_pts = 0
-        self._next_key = Fraction(0)
-        self._gop_seconds = Fraction(settings.gop_seconds)
-        self._half_frame = 1 / (2 * info.rate)
+        self._next_key = 0
+        # A frame up to half a frame early is the one that was meant.
+        until_key = Fraction(settings.gop_seconds) - 1 / (2 * info.rate)
+        self._key_units = math.ceil(until_key / info.time_base)
         self._frame_units = max(1, round(1 / (info.rate * info.time_base)))
         self._path = path
         self._size, self._info, self._origin, self._settings = size, info, origin, settings
@@ -146,7 +151,7 @@ class ClipWriter:
         context.color_trc = info.colour.transfer
         context.colorspace = info.colour.matrix
         context.color_range = info.colour.range
-        context.options = _options(codec, settings)
+        context.options = encoder_options(codec, settings)
         return stream
 
     def add(self, frame: VideoFrame, pts: int, duration: int) -> None:
@@ -163,14 +168,14 @@ class ClipWriter:
                 self._stream.pix_fmt = frame.format.name
         if self._own_encoder is None and frame.format.name not in _PLAIN:
             frame = frame.reformat(format="yuv420p")
-        base: Fraction = self._stream.time_base  # type: ignore[assignment]  # set when it was opened
-        frame.pts = pts - self._first_pts
-        frame.time_base = base
+        at = pts - self._first_pts
+        frame.pts = at
+        # The stream's own time base may become finer once the muxer has written its header.
+        frame.time_base = self._info.time_base
         frame.duration = duration or self._frame_units
-        seconds = frame.pts * base
-        key = seconds >= self._next_key - self._half_frame
+        key = at >= self._next_key
         if key:
-            self._next_key = seconds + self._gop_seconds
+            self._next_key = at + self._key_units
         frame.pict_type = PictureType.I if key else PictureType.NONE
         try:
             self._encode(frame)
@@ -178,7 +183,7 @@ class ClipWriter:
             if self._own_encoder is None or self.frames:
                 raise
             self._fall_back(error)
-            self._next_key = Fraction(0)
+            self._next_key = 0
             self.add(frame, pts, duration)
             return
         self.frames += 1
@@ -220,7 +225,8 @@ def _say_once(note: str, why: str) -> None:
         logger.warning("{}; said once ({})", note, why)
 
 
-def _options(codec: str, settings: EncodeSettings) -> dict[str, str]:
+def encoder_options(codec: str, settings: EncodeSettings) -> dict[str, str]:
+    """Return what FFmpeg's encoder `codec` is told, by the names of FFmpeg's options."""
     if codec.endswith("_nvenc"):
         # Its presets and its scale of quality are its own; p4 is the middle of p1 to p7.
         quality = {"preset": "p4", "rc": "vbr", "cq": f"{settings.crf:g}", "b": "0"}
@@ -233,6 +239,8 @@ def _options(codec: str, settings: EncodeSettings) -> dict[str, str]:
         # No B-frames: a quarter less CPU and quicker reads for a few per cent of bytes
         # (benchmarks/results/encoders.md).
         options |= {"profile": "high", "forced-idr": "1", "sc_threshold": "0", "bf": "0"}
+        if settings.preset == "veryfast":
+            options |= _LEANER
     elif codec == "libx265":
         # Frames before a key frame that need what stands after it would break a seek.
         quiet = "log-level=error:scenecut=0:open-gop=0"
@@ -248,7 +256,7 @@ def problem_of_encoder(settings: EncodeSettings) -> str | None:
         context: Any = av.CodecContext.create(settings.codec, "w")
         context.width, context.height, context.pix_fmt = 320, 240, "yuv420p"
         context.time_base, context.framerate = Fraction(1, 30), Fraction(30)
-        context.options = _options(settings.codec, settings)
+        context.options = encoder_options(settings.codec, settings)
         context.open()
     except (av.error.FFmpegError, OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)

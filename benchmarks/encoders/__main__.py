@@ -28,6 +28,7 @@ import numpy as np
 
 from benchmarks.encoders.measures import (
     AREAS,
+    DEFAULT,
     GOP_SECONDS,
     ORIGINAL,
     SETTINGS,
@@ -42,15 +43,14 @@ from benchmarks.encoders.measures import (
     luma,
     measure,
     quality,
-    x264,
 )
+from trackverse_cli.settings import EncodeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 RESULTS = Path(__file__).parents[1] / "results"
-USUAL, USUAL_CRF = x264("veryfast", bf="0"), 23
-"""What `[encode]` says by default."""
+USUAL_CRF = round(EncodeSettings().crf)
 
 Figures = tuple[float, float, float, float, float, float]
 """CRF, CPU seconds, bytes, bytes at equal SSIM (all else at equal PSNR), SSIM, seconds a read."""
@@ -80,7 +80,7 @@ def whole_clips(
     for crops, name in zip(clips, names, strict=True):
         for way, frames, setting, crf in (
             ("original's", crops.whole, ORIGINAL, None),
-            ("ours", crops.frames, USUAL, USUAL_CRF),
+            ("ours", crops.frames, DEFAULT, USUAL_CRF),
         ):
             planes = [luma(frame) for frame in frames]
             pairs = zip(planes, crops.exact, strict=True)
@@ -102,7 +102,7 @@ def mean_error(one: np.ndarray, other: np.ndarray) -> float:
 def table(say: Callable[[str], None], found: dict[str, Figures | None], target: Point) -> None:
     """Say what each setting takes for the quality of `target`."""
     say(
-        f"At the quality of the default ({USUAL.name}, CRF {USUAL_CRF}): {target.psnr:.1f} dB, "
+        f"At the quality of the default (CRF {USUAL_CRF}): {target.psnr:.1f} dB, "
         f"SSIM {target.ssim:.4f}:"
     )
     say("")
@@ -111,7 +111,7 @@ def table(say: Callable[[str], None], found: dict[str, Figures | None], target: 
         "KB at equal SSIM, of it | ms a read |"
     )
     say("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    usual = found[USUAL.name]
+    usual = found[DEFAULT.name]
     for name, figures in found.items():
         if figures is None:
             say(f"| {name} | not measured at that quality |  |  |  |  |  |  |  |")
@@ -155,7 +155,7 @@ def main() -> None:
         )
         say("")
         measured = {setting.name: measured_at(setting, clips, folder) for setting in SETTINGS}
-        target = measured[USUAL.name][USUAL_CRF]
+        target = measured[DEFAULT.name][USUAL_CRF]
         found = {name: at_quality(by_crf, target) for name, by_crf in measured.items()}
         table(say, found, target)
         say("")

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 
 from trackverse_cli import plugins
+from trackverse_cli.encode import encoder_options
+from trackverse_cli.settings import EncodeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,11 +57,27 @@ def x264(preset: str, **options: str) -> Setting:
     return Setting(f"x264 {preset}{added}", options={**held, **plain})
 
 
+def default() -> Setting:
+    """Return what `[encode]` says by default."""
+    usual = EncodeSettings()
+    options = encoder_options(usual.codec, usual)
+    del options["crf"]
+    return Setting("default", options=options)
+
+
+DEFAULT = default()
 ORIGINAL = Setting("original: x264 medium, 1 Mbit/s", options={"b": "1000000"}, crfs=())
+PARTITIONS = "i4x4,i8x8"
 SETTINGS = (
+    DEFAULT,
     x264("ultrafast", bf="0"),
     x264("superfast", bf="0"),
     x264("veryfast", bf="0"),
+    x264("veryfast", bf="0", motion_est="dia"),
+    x264("veryfast", bf="0", partitions=PARTITIONS),
+    x264("veryfast", bf="0", partitions=PARTITIONS, rc_lookahead="5"),
+    x264("veryfast", bf="0", partitions=PARTITIONS, subq="1"),
+    x264("veryfast", bf="0", partitions=PARTITIONS, aq_mode="0"),
     x264("faster", bf="0"),
     x264("medium", bf="0"),
     x264("superfast"),
