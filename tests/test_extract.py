@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import av
 import numpy as np
@@ -14,11 +15,11 @@ import pytest
 
 from tests.referee import cropped, frames_in_span, frames_of, psnr, rgb, times_of
 from tests.videos import disc_centre, make_video, textured
-from trackverse_cli import plugins
+from trackverse_cli import one_pass, plugins
 from trackverse_cli.boxes import plan_crop
 from trackverse_cli.clips import CutSettings
 from trackverse_cli.encode import ClipWriter
-from trackverse_cli.errors import StoppedError
+from trackverse_cli.errors import ItemError, StoppedError
 from trackverse_cli.extract import CutOutcome, Cutter, PartlyCutError
 from trackverse_cli.layout import Layout
 from trackverse_cli.metadata import Track
@@ -401,6 +402,54 @@ def test_a_decoder_brings_an_encoder_that_may_not_open(
     with av.open(str(bench.clip(track))) as clip:
         assert clip.streams.video[0].codec_context.codec.canonical_name == codec
     assert_shows_its_track(bench.clip(track), source, track, (320, 180), 28)
+
+
+class _Failing(_Borrowed):
+    """The decoder `pyav`, whose crops for the second clip of a frame fail."""
+
+    def frames(self, spans: Any) -> Any:
+        for frame in self._decoder.frames(spans):
+            yield _FailingFrame(frame, self._pix_fmt)
+
+
+class _FailingFrame(_BorrowedFrame):
+    taken_by: ClassVar[set[int]] = set()
+
+    def crop(self, boxes: Any, sizes: Any) -> Any:
+        return _FailingCrops(self._frame.crop(boxes, sizes))
+
+
+class _FailingCrops(Sequence[Any]):
+    def __init__(self, crops: Any) -> None:
+        self._crops = crops
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def __getitem__(self, place: Any) -> Any:
+        _FailingFrame.taken_by.add(threading.get_ident())
+        if place == 1:
+            raise ItemError("video-damaged", "no such crop")
+        return self._crops[place]
+
+
+@pytest.mark.parametrize(("held", "here"), [(1, True), (1 << 40, False)])
+def test_a_crop_that_fails_costs_its_clip_alone(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, here: bool
+) -> None:
+    """Whether the decoding thread takes the crops, since the encoders have enough, or they do."""
+    monkeypatch.setattr(one_pass, "BYTES_HELD", held)
+    monkeypatch.setattr(one_pass, "FRAMES_HELD", 1)
+    _FailingFrame.taken_by.clear()
+    source = make_video(tmp_path / "v.mp4", frames=60)
+    plugin = plugins.choose_decoder("pyav")
+    failing = replace(plugin, open=lambda *a: _Failing(plugin.open(*a), "libx264", "yuv420p"))
+    good, bad = disc_track("a", 0.2, 1.9, (320, 180)), disc_track("b", 0.2, 1.9, (320, 180))
+    outcome = bench.cut(source, good, bad, decoder=failing)
+    assert [done.track_id for done in outcome.done] == ["a"]
+    assert outcome.failed == (("b", "video-damaged", "no such crop"),)
+    assert_shows_its_track(bench.clip(good), source, good, (320, 180))
+    assert (threading.get_ident() in _FailingFrame.taken_by) == here
 
 
 @pytest.mark.parametrize(

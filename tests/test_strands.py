@@ -63,3 +63,13 @@ def test_a_window_has_place_for_some_frames_of_any_size() -> None:
     assert not window.has_place(1)
     first()
     assert window.has_place(1000)
+
+
+def test_a_window_is_half_full_by_bytes_and_by_frames() -> None:
+    window = Window(100, 4)
+    window.enter(1, 60)
+    assert not window.is_half_full()
+    leave = window.enter(1, 1)
+    assert window.is_half_full()
+    leave()
+    assert not window.is_half_full()

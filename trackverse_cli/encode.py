@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 COMMENT_FORMAT = "trackverse-clip-1"
 _PLAIN = ("yuv420p", "yuvj420p")
 _LEANER = {"motion-est": "dia", "partitions": "i4x4,i8x8"}
-"""Of `veryfast`: a seventh less CPU for the same bytes and quality (benchmarks/results/encoders.md):
-motion is sought in four directions, and in macroblocks that are not divided."""
+"""What `veryfast` is changed by: motion is sought in four directions, for macroblocks as a whole.
+A seventh less CPU for the same bytes and quality (benchmarks/results/encoders.md)."""
 _LONGEST_GOP = 600
 """Frames; key frames are set by time, this only bounds a source with absurd timing."""
 

@@ -25,6 +25,8 @@ from trackverse_cli.strands import Window
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from av import VideoFrame
+
     from trackverse_cli.boxes import CropPlan
     from trackverse_cli.interfaces import Decoder, Frame
     from trackverse_cli.metadata import Track
@@ -35,7 +37,7 @@ BYTES_HELD = 64 << 20
 FRAMES_HELD = 8
 """That many frames may wait in any case."""
 
-FRAMES_TOGETHER = 4
+FRAMES_TOGETHER = 8
 """Frames that a clip's encoder gets at a time, where so many may be held."""
 
 SAMPLING_SECONDS = 1 / 16
@@ -70,6 +72,14 @@ class PartlyCutError(Exception):
         super().__init__(str(cause))
         self.outcome = outcome
         self.cause = cause
+
+
+def _taken(crops: Sequence[VideoFrame]) -> Sequence[VideoFrame]:
+    """Return the crops computed; as they were if one fails, for its clip to meet the failure."""
+    try:
+        return list(crops)
+    except Exception:  # noqa: BLE001 - raised again where the clip takes it
+        return crops
 
 
 class Pass:
@@ -167,6 +177,9 @@ class Pass:
             self._flush()
         leave = self._window.enter(len(clips), size)
         crops = frame.crop(boxes, sizes)
+        if self._window.is_half_full():
+            # The encoders have enough to do, and here the frame is still in the caches.
+            crops = _taken(crops)
         for place, clip in enumerate(clips):
             clip.add(crops, place, frame.pts, leave)
         self._together += 1

@@ -68,6 +68,11 @@ class Window:
         with self._change:
             return self._frames < self._least or self._held + size <= self._most
 
+    def is_half_full(self) -> bool:
+        """Say whether half of what may be held is."""
+        with self._change:
+            return 2 * self._held >= self._most and 2 * self._frames >= self._least
+
     def enter(self, uses: int, size: int) -> Callable[[], None]:
         """Wait for a place for so many bytes; return what each of `uses` users calls at its end."""
         with self._change:

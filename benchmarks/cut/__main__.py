@@ -77,9 +77,8 @@ def versions() -> str:
 def against_others(bench: Bench, report: Report, repeats: int, name: str) -> None:
     """Print the first table: one workload, every way."""
     workload = WORKLOADS[name]
-    ways = ["cut", *LIMIT, *(["ffmpeg"] if has_ffmpeg() else [])]
+    ways = ["cut", *LIMIT, *(["ffmpeg"] if has_ffmpeg() else []), "original"]
     used = bench.medians(ways, workload, repeats)
-    used |= bench.medians(["original"], workload, 1)
     limit, mine = limit_of(used), used["cut"]
     report.say(
         f"\n{name}: {workload.tracks} tracks of {workload.length[0]:g} to {workload.length[1]:g} s "
