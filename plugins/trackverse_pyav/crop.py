@@ -48,6 +48,7 @@ class Crops(Sequence[VideoFrame]):
     Args:
         frame: a yuv420p or yuvj420p frame.
         to_coded: `trackverse_cli.decoding.Display.to_coded()`.
+        upright: `upright_axes(to_coded)`, the same for all frames of a video.
         boxes: (m, 4) xywh in displayed pixels.
         sizes: m times (width, height), even.
     """
@@ -56,13 +57,14 @@ class Crops(Sequence[VideoFrame]):
         self,
         frame: VideoFrame,
         to_coded: Matrix,
+        upright: Axes | None,
         boxes: NDArray[np.float64],
         sizes: Sequence[tuple[int, int]],
     ) -> None:
         self._planes = planes_of(frame)
         self._to_coded = to_coded
-        self._upright = _upright(to_coded)
-        self._boxes = boxes
+        self._upright = upright
+        self._boxes = boxes.tolist()
         self._sizes = sizes
 
     def __len__(self) -> int:
@@ -75,7 +77,7 @@ class Crops(Sequence[VideoFrame]):
     def __getitem__(self, place: int | slice) -> VideoFrame | Sequence[VideoFrame]:
         if isinstance(place, slice):
             return [self[i] for i in range(*place.indices(len(self)))]
-        x, y, w, h = self._boxes[place].tolist()
+        x, y, w, h = self._boxes[place]
         width, height = self._sizes[place]
         result = VideoFrame(width, height, "yuv420p")
         to_box = (x, w / width), (y, h / height)
@@ -85,19 +87,19 @@ class Crops(Sequence[VideoFrame]):
 
     def _fill_upright(self, upright: Axes, to_box: Axes, result: VideoFrame) -> bool:
         """Fill a crop of a picture that is not turned, and say whether it is not shrunk much."""
-        (x, across), (y, down) = (
-            (at + factor * offset, factor * scale)
-            for (at, factor), (offset, scale) in zip(upright, to_box, strict=True)
-        )
+        (x, factor_x), (y, factor_y) = upright
+        (box_x, across), (box_y, down) = to_box
+        x, across = x + factor_x * box_x, across * factor_x
+        y, down = y + factor_y * box_y, down * factor_y
         if not (across <= SHRINK_LIMIT and down <= SHRINK_LIMIT):
             return False
         # What LUMA and CHROMA say, solved for the index of the first sample.
         first = x + across / 2 - 0.5
         luma = Grid(first, across, y + down / 2 - 0.5, down)
         chroma = Grid(first / 2, across, (y + down - 1) / 2, down)
-        grids = (luma, chroma, chroma)
-        for source, target, grid in zip(self._planes, planes_of(result), grids, strict=True):
-            sample_upright(source, grid, target)
+        targets = planes_of(result)
+        sample_upright(self._planes[:1], luma, targets[:1])
+        sample_upright(self._planes[1:], chroma, targets[1:])
         return True
 
     def _fill(self, to_box: Axes, result: VideoFrame) -> None:
@@ -112,7 +114,7 @@ class Crops(Sequence[VideoFrame]):
             _warp(self._planes[number], unsiting @ place @ siting, target, shrink)
 
 
-def _upright(to_coded: Matrix) -> Axes | None:
+def upright_axes(to_coded: Matrix) -> Axes | None:
     """Return (offset, factor) across and down of a map that does not turn, or None."""
     (across, turned, x), (turned_too, down, y), _ = to_coded.tolist()
     upright = turned == turned_too == 0 and across > 0 and down > 0

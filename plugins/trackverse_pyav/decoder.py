@@ -8,7 +8,7 @@ import cv2
 
 from trackverse_cli.decoding import Reader, to_yuv420p
 from trackverse_cli.interfaces import Damage
-from trackverse_pyav.crop import Crops
+from trackverse_pyav.crop import Crops, upright_axes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from numpy.typing import NDArray
 
+    from trackverse_pyav.crop import Axes
+
 CROPPED_AS_THEY_ARE = ("yuv420p", "yuvj420p")
 
 # Every crop runs on a thread of ours already; OpenCV's own pool would only fight with them.
@@ -28,19 +30,22 @@ cv2.setNumThreads(1)
 class PyavFrame:
     """One decoded frame in main memory, as yuv420p."""
 
-    def __init__(self, frame: VideoFrame, to_coded: NDArray[np.float64]) -> None:
+    def __init__(
+        self, frame: VideoFrame, to_coded: NDArray[np.float64], upright: Axes | None
+    ) -> None:
         assert frame.pts is not None
         assert frame.time_base is not None
         self.pts: int = frame.pts
         self.time_base: Fraction = frame.time_base
         self._frame = frame
         self._to_coded = to_coded
+        self._upright = upright
 
     def crop(
         self, boxes: NDArray[np.float64], sizes: Sequence[tuple[int, int]]
     ) -> Sequence[VideoFrame]:
         """Return the boxes as frames of `sizes`; each is computed when it is taken."""
-        return Crops(self._frame, self._to_coded, boxes, sizes)
+        return Crops(self._frame, self._to_coded, self._upright, boxes, sizes)
 
 
 class PyavDecoder:
@@ -59,6 +64,7 @@ class PyavDecoder:
     def __init__(self, path: Path, threads: int = 0) -> None:
         self._reader = Reader(path, threads)
         self._to_coded = self._reader.display.to_coded()
+        self._upright = upright_axes(self._to_coded)
         self.info = self._reader.info
 
     def close(self) -> None:
@@ -80,4 +86,4 @@ class PyavDecoder:
                 continue
             if found.format.name not in CROPPED_AS_THEY_ARE:
                 found = to_yuv420p(found, self._reader.full_range)
-            yield PyavFrame(found, self._to_coded)
+            yield PyavFrame(found, self._to_coded, self._upright)

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Matrix = NDArray[np.float64]
@@ -55,16 +57,20 @@ def sample(source: Plane, matrix: Matrix, target: Plane) -> None:
     """
     (across, turned, x), (turned_too, down, y), _ = matrix.tolist()
     if turned == turned_too == 0 and across > 0 and down > 0:
-        sample_upright(source, Grid(x, across, y, down), target)
+        sample_upright([source], Grid(x, across, y, down), [target])
     else:
         _warp(source, matrix[:2], target)
 
 
-def sample_upright(source: Plane, grid: Grid, target: Plane) -> None:
-    """Fill a plane of a clip from a grid that is not turned; else as `sample`."""
-    if not _resized(source, grid, target):
-        matrix = np.array([[grid.across, 0, grid.x], [0, grid.down, grid.y]])
-        _warp(source, matrix, target)
+def sample_upright(sources: Sequence[Plane], grid: Grid, targets: Sequence[Plane]) -> None:
+    """Fill planes of a clip, all of one size, from a grid that is not turned; else as `sample`."""
+    height, width = targets[0].shape
+    across = _beginning(grid.x, grid.across, width)
+    down = _beginning(grid.y, grid.down, height) if across else None
+    for source, target in zip(sources, targets, strict=True):
+        if not (across and down and _resized(source, grid, across, down, target)):
+            matrix = np.array([[grid.across, 0, grid.x], [0, grid.down, grid.y]])
+            _warp(source, matrix, target)
 
 
 def _warp(source: Plane, matrix: Matrix, target: Plane) -> None:
@@ -75,13 +81,11 @@ def _warp(source: Plane, matrix: Matrix, target: Plane) -> None:
     )  # fmt: skip
 
 
-def _resized(source: Plane, grid: Grid, target: Plane) -> bool:
-    """Fill `target` by a resize if one meets its positions, and say whether it did."""
+def _resized(
+    source: Plane, grid: Grid, across: tuple[int, int], down: tuple[int, int], target: Plane
+) -> bool:
+    """Fill `target` by a resize that begins so, and say whether the source reaches far enough."""
     height, width = target.shape
-    across = _beginning(grid.x, grid.across, width)
-    down = _beginning(grid.y, grid.down, height) if across else None
-    if across is None or down is None:
-        return False
     (x, left), (y, above) = across, down
     part = source[
         y : y + math.ceil((above + height) * grid.down) + 2,
