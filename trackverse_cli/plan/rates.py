@@ -15,10 +15,11 @@ CLIP_BYTES_PER_SECOND: Final = 75_000.0
 """0.6 Mbit/s: a crop of some 300 x 350 pixels at CRF 23, assumed until clips were cut."""
 
 DECODE_SECONDS_PER_SECOND: Final = 0.057
-"""Core seconds to decode a second of 720p: 6.8 for 120 s in `benchmarks/results/cut.md`."""
+"""Core seconds to decode a second of 720p, on slow cores; those of `benchmarks/results/cut.md` took
+two thirds."""
 
 CUT_SECONDS_PER_SECOND: Final = 0.089
-"""Core seconds to crop and encode a second of a clip: the other 14.5 there, for 162 s of clips."""
+"""Core seconds to crop and encode a second of a clip, likewise; there it took half."""
 
 PAGE_SECONDS: Final = 4.0
 """Assumed: asking for a video's page and its formats; also what one takes that is gone."""
