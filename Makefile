@@ -10,6 +10,7 @@ BIN ?= $(VENV)/bin
 ROOT ?= trackverse-demo
 JOBS ?= auto
 FUZZ_SECONDS ?= 600
+BUILT_FROM = pyproject.toml hatch_build.py plugins/trackverse_pyav/bilinear.c
 
 .PHONY: demo test lint bench faults fuzz clean
 
@@ -29,12 +30,12 @@ bench: $(VENV)/ready-test
 	$(BIN)/python -m benchmarks.cut --write
 	$(BIN)/python -m benchmarks.encoders --write
 
-$(VENV)/ready-demo: pyproject.toml
+$(VENV)/ready-demo: $(BUILT_FROM)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
-$(VENV)/ready-test: pyproject.toml
+$(VENV)/ready-test: $(BUILT_FROM)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@ $(VENV)/ready-demo

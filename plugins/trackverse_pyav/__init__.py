@@ -32,12 +32,21 @@ def _open(path: Path, settings: PyavSettings) -> Decoder:
     return PyavDecoder(path, settings.threads)
 
 
+def _summary() -> str:
+    from trackverse_pyav import bilinear
+
+    told = "decodes on the CPU by PyAV; crops at parts of a pixel"
+    if bilinear.is_there():
+        return told
+    return f"{told}, more slowly here: its library was not built (no C compiler) or needs AVX2"
+
+
 @hookimpl
 def trackverse_register_decoder() -> DecoderPlugin:
     """Offer the decoder `pyav`."""
     return DecoderPlugin(
         name="pyav",
-        summary="decodes on the CPU by PyAV; crops are sub-pixel warps of the Y, U and V planes",
+        summary=_summary(),
         settings=PyavSettings,
         open=_open,
     )

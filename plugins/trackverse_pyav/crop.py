@@ -17,10 +17,13 @@ import numpy as np
 from av import VideoFrame
 
 from trackverse_cli.decoding import CHROMA, LUMA
+from trackverse_pyav import bilinear
 from trackverse_pyav.sampling import Grid, sample, sample_upright
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from trackverse_pyav.bilinear import Place
 
     Matrix = NDArray[np.float64]
     Plane = NDArray[np.uint8]
@@ -42,6 +45,11 @@ def planes_of(frame: VideoFrame) -> list[Plane]:
     return views
 
 
+def places_of(frame: VideoFrame) -> list[Place]:
+    """Return where the Y, U and V planes of a yuv420p frame lie; they do while it lives."""
+    return [(p.buffer_ptr, p.line_size, p.width, p.height) for p in frame.planes]
+
+
 class Crops(Sequence[VideoFrame]):
     """The crops of one frame; each is computed when it is taken, by the thread that takes it.
 
@@ -61,7 +69,8 @@ class Crops(Sequence[VideoFrame]):
         boxes: NDArray[np.float64],
         sizes: Sequence[tuple[int, int]],
     ) -> None:
-        self._planes = planes_of(frame)
+        self._frame = frame
+        self._places = places_of(frame)
         self._to_coded = to_coded
         self._upright = upright
         self._boxes = boxes.tolist()
@@ -97,9 +106,10 @@ class Crops(Sequence[VideoFrame]):
         first = x + across / 2 - 0.5
         luma = Grid(first, across, y + down / 2 - 0.5, down)
         chroma = Grid(first / 2, across, (y + down - 1) / 2, down)
-        targets = planes_of(result)
-        sample_upright(self._planes[:1], luma, targets[:1])
-        sample_upright(self._planes[1:], chroma, targets[1:])
+        if not bilinear.fill(self._places, (luma, chroma, chroma), places_of(result)):
+            sources, targets = planes_of(self._frame), planes_of(result)
+            sample_upright(sources[:1], luma, targets[:1])
+            sample_upright(sources[1:], chroma, targets[1:])
         return True
 
     def _fill(self, to_box: Axes, result: VideoFrame) -> None:
@@ -109,9 +119,10 @@ class Crops(Sequence[VideoFrame]):
             _oversampling(math.hypot(place[0, 0], place[1, 0])),
             _oversampling(math.hypot(place[0, 1], place[1, 1])),
         )
+        sources = planes_of(self._frame)
         for number, target in enumerate(planes_of(result)):
             siting, unsiting = (CHROMA, _FROM_CHROMA) if number else (LUMA, _FROM_LUMA)
-            _warp(self._planes[number], unsiting @ place @ siting, target, shrink)
+            _warp(sources[number], unsiting @ place @ siting, target, shrink)
 
 
 def upright_axes(to_coded: Matrix) -> Axes | None:
