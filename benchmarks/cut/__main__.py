@@ -4,8 +4,8 @@
 
 The limit is one decode of every stretch that some track needs, on one thread, and one encode of
 crops that lie ready in memory, with the same settings. Every part runs in a process of its own,
-turn by turn; start-up (interpreter and imports) is taken off; figures are medians. `--write` puts
-the table and its plot into `benchmarks/results/`.
+turn by turn; start-up (interpreter and imports) is taken off; a figure is the median of its
+rounds, a ratio that of their ratios. `--write` puts table and plot into `benchmarks/results/`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from benchmarks.cut.workload import SCATTERED, WORKLOADS
 from trackverse_cli.machine import usable_cores
 
 if TYPE_CHECKING:
-    from benchmarks.cut.measure import Usage
+    from benchmarks.cut.measure import Rounds, Usage
 
 LIMIT = ("decode", "crop and encode")
 FIRST, MORE = "24 scattered", ("1 on screen", "8 on screen", "24 on screen", "64 on screen")
@@ -40,6 +40,18 @@ RESULTS = Path(__file__).parents[1] / "results"
 def limit_of(used: dict[str, Usage]) -> float:
     """Return the CPU seconds of the limit."""
     return used["decode"].cpu + float(used["crop and encode"].told["encode"])
+
+
+def of_limit(ran: Rounds, part: str = "cut") -> float:
+    """Return the CPU seconds of a part, as a multiple of the limit."""
+    return ran.median(lambda used: used[part].cpu / limit_of(used))
+
+
+def parts_of(ran: Rounds) -> dict[str, float]:
+    """Return the CPU seconds of the parts of a cut, by name."""
+    parts = {"decode": ran.cpu("decode")}
+    parts |= {name: ran.told("crop and encode", name) for name in ("crop", "encode")}
+    return {**parts, "the rest": ran.cpu("cut") - sum(parts.values())}
 
 
 class Report:
@@ -77,34 +89,26 @@ def versions() -> str:
 def against_others(bench: Bench, report: Report, repeats: int, name: str) -> None:
     """Print the first table: one workload, every way."""
     workload = WORKLOADS[name]
-    ways = ["cut", *LIMIT, *(["ffmpeg"] if has_ffmpeg() else []), "original"]
-    used = bench.medians(ways, workload, repeats)
-    limit, mine = limit_of(used), used["cut"]
+    others = [*(["ffmpeg"] if has_ffmpeg() else []), "original"]
+    ran = bench.rounds(["cut", *LIMIT, *others], workload, repeats)
     report.say(
         f"\n{name}: {workload.tracks} tracks of {workload.length[0]:g} to {workload.length[1]:g} s "
         f"in {workload.seconds} s of {workload.height}p {workload.codec}; "
-        f"{mine.told['frames']:.0f} frames in clips"
+        f"{ran.told('cut', 'frames'):.0f} frames in clips"
     )
     report.head("way", "CPU s", "of the limit", "wall s", "peak MiB", "its CPU / wall to ours")
-    for way, label in (
-        ("cut", "trackverse"), ("ffmpeg", "ffmpeg, once a track"), ("original", "original's way"),
-    ):  # fmt: skip
-        if way in used:
-            use = used[way]
-            report.row(
-                label, f"{use.cpu:.1f}", f"{use.cpu / limit:.2f}", f"{use.wall:.1f}",
-                f"{use.peak:.0f}", f"{use.cpu / mine.cpu:.2f} / {use.wall / mine.wall:.2f}",
-            )  # fmt: skip
-    report.row("limit", f"{limit:.1f}", "1.00", "", "", f"{limit / mine.cpu:.2f}")
-    told = used["crop and encode"].told
-    parts = {
-        "decode": used["decode"].cpu, "crop": float(told["crop"]), "encode": float(told["encode"]),
-    }  # fmt: skip
-    parts["the rest"] = mine.cpu - sum(parts.values())
+    labels = {"ffmpeg": "ffmpeg, once a track", "original": "original's way"}
+    for way in ("cut", *others):
+        cpu, wall = ran.to_ours(way)
+        report.row(
+            labels.get(way, "trackverse"), f"{ran.cpu(way):.1f}", f"{of_limit(ran, way):.2f}",
+            f"{ran.wall(way):.1f}", f"{ran.peak(way):.0f}", f"{cpu:.2f} / {wall:.2f}",
+        )  # fmt: skip
+    report.row("limit", f"{ran.median(limit_of):.1f}", "1.00", "", "", f"{1 / of_limit(ran):.2f}")
+    parts = report.bars[name] = parts_of(ran)
     report.head("where the time goes", "CPU s", "share")
     for part, seconds in parts.items():
-        report.row(part, f"{seconds:.1f}", f"{seconds / mine.cpu:.0%}")
-    report.bars[name] = parts
+        report.row(part, f"{seconds:.1f}", f"{seconds / ran.cpu('cut'):.0%}")
 
 
 def by_load(bench: Bench, report: Report, repeats: int, names: tuple[str, ...]) -> None:
@@ -116,20 +120,17 @@ def by_load(bench: Bench, report: Report, repeats: int, names: tuple[str, ...]) 
     for name in names:
         workload = WORKLOADS[name]
         ways = ["cut", *LIMIT, *(["ffmpeg"] if has_ffmpeg() else [])]
-        used = bench.medians(ways, workload, repeats)
+        ran = bench.rounds(ways, workload, repeats)
         # The limit runs on one core; two that share a cache take more CPU seconds for the same.
-        alone = bench.medians(["cut"], workload, repeats, cores=1)["cut"].cpu
-        limit, mine, most = limit_of(used), used["cut"], workload.most_at_once()
-        other = f"{used['ffmpeg'].cpu / mine.cpu:.2f}" if "ffmpeg" in used else "no ffmpeg"
+        alone = bench.rounds(["cut"], workload, repeats, cores=1).cpu("cut")
+        most = workload.most_at_once()
+        other = f"{ran.to_ours('ffmpeg')[0]:.2f}" if "ffmpeg" in ways else "no ffmpeg"
         report.row(
-            name, str(most), f"{mine.cpu:.1f}", f"{mine.cpu / limit:.2f}", f"{alone / limit:.2f}",
-            other, f"{mine.peak:.0f}", f"{(300 + 22 * most) * 1e6 / 2**20:.0f}",
+            name, str(most), f"{ran.cpu('cut'):.1f}", f"{of_limit(ran):.2f}",
+            f"{alone / ran.median(limit_of):.2f}", other, f"{ran.peak('cut'):.0f}",
+            f"{(300 + 22 * most) * 1e6 / 2**20:.0f}",
         )  # fmt: skip
-        told = used["crop and encode"].told
-        parts = {
-            "decode": used["decode"].cpu, "crop": told["crop"], "encode": told["encode"],
-        }  # fmt: skip
-        report.bars[name] = {**parts, "the rest": mine.cpu - sum(parts.values())}
+        report.bars[name] = parts_of(ran)
 
 
 def cores_and_memory(bench: Bench, report: Report, repeats: int) -> None:
@@ -140,13 +141,13 @@ def cores_and_memory(bench: Bench, report: Report, repeats: int) -> None:
     ):  # fmt: skip
         one, every = [], []
         for _ in range(repeats):
-            one.append(bench.medians([part], WORKLOADS[name], 1, cores=1)[part].wall)
-            every.append(bench.medians([part], WORKLOADS[name], 1)[part].wall)
+            one.append(bench.rounds([part], WORKLOADS[name], 1, cores=1).wall(part))
+            every.append(bench.rounds([part], WORKLOADS[name], 1).wall(part))
         before, after = sorted(one)[repeats // 2], sorted(every)[repeats // 2]
         report.row(label, f"{before:.1f} s", f"{after:.1f} s", f"{before / after:.2f}")
     report.head("video", "peak MiB")
     for name in ("2 minutes", "10 minutes"):
-        report.row(name, f"{bench.medians(['cut'], WORKLOADS[name], 1)['cut'].peak:.0f}")
+        report.row(name, f"{bench.rounds(['cut'], WORKLOADS[name], 1).peak('cut'):.0f}")
 
 
 def main() -> None:
@@ -175,7 +176,7 @@ def main() -> None:
             against_others(bench, report, 1, "one of eight")
             return
         against_others(bench, report, options.repeats, FIRST)
-        by_load(bench, report, max(1, options.repeats - 1), MORE + OTHERS)
+        by_load(bench, report, options.repeats, MORE + OTHERS)
         cores_and_memory(bench, report, options.repeats)
     if options.write:
         head = (RESULTS / "cut.head.md").read_text() if (RESULTS / "cut.head.md").exists() else ""

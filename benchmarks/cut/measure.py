@@ -9,12 +9,12 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from benchmarks.cut.workload import Workload
 
@@ -36,6 +36,43 @@ class Usage:
     told: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """What the parts took in each round; a figure is the median of what the rounds give for it.
+
+    So a ratio is of parts that ran within one round, however the machine's speed drifts.
+    """
+
+    used: list[dict[str, Usage]]
+
+    def median(self, figure: Callable[[dict[str, Usage]], float]) -> float:
+        """Return the median over the rounds of a figure of one round."""
+        return statistics.median(figure(used) for used in self.used)
+
+    def cpu(self, part: str) -> float:
+        """Return the CPU seconds of a part."""
+        return self.median(lambda used: used[part].cpu)
+
+    def wall(self, part: str) -> float:
+        """Return the wall seconds of a part."""
+        return self.median(lambda used: used[part].wall)
+
+    def to_ours(self, part: str) -> tuple[float, float]:
+        """Return what a part took of CPU and of wall, as multiples of `cut`."""
+        return (
+            self.median(lambda used: used[part].cpu / used["cut"].cpu),
+            self.median(lambda used: used[part].wall / used["cut"].wall),
+        )
+
+    def told(self, part: str, name: str) -> float:
+        """Return what a part said of itself."""
+        return self.median(lambda used: float(used[part].told[name]))
+
+    def peak(self, part: str) -> float:
+        """Return the MiB that a part had at most, in any round."""
+        return max(used[part].peak for used in self.used)
+
+
 class Bench:
     """Measures parts on workloads, whose videos it makes once.
 
@@ -45,7 +82,6 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._start = {cores: self._run("start", None, cores) for cores in (1, None)}
 
     def video(self, workload: Workload) -> Path:
         """Return the workload's video, made if need be."""
@@ -56,10 +92,10 @@ class Bench:
             partial.rename(path)
         return path
 
-    def medians(
+    def rounds(
         self, parts: Iterable[str], workload: Workload, repeats: int, cores: int | None = None
-    ) -> dict[str, Usage]:
-        """Run the parts turn by turn, so often each, and return the median of each figure.
+    ) -> Rounds:
+        """Run the parts turn by turn, so often each, and the start-up with them, to be taken off.
 
         Args:
             parts: names in `benchmarks.cut.parts`.
@@ -68,16 +104,20 @@ class Bench:
             cores: how many cores they may use; None for all.
         """
         self.video(workload)
-        runs: dict[str, list[Usage]] = {part: [] for part in parts}
-        for _ in range(repeats):
-            for part, usages in runs.items():
-                usages.append(self._run(part, workload, cores))
-        start = self._start[1 if cores == 1 else None]
-        return {part: _median(usages, start) for part, usages in runs.items()}
+        names = ["start", *parts]
+        found = [{name: self._run(name, workload, cores) for name in names} for _ in range(repeats)]
+        cpu = statistics.median(used["start"].cpu for used in found)
+        wall = statistics.median(used["start"].wall for used in found)
+        return Rounds(
+            [
+                {n: replace(u, cpu=u.cpu - cpu, wall=u.wall - wall) for n, u in used.items()}
+                for used in found
+            ]
+        )
 
-    def _run(self, part: str, workload: Workload | None, cores: int | None) -> Usage:
+    def _run(self, part: str, workload: Workload, cores: int | None) -> Usage:
         words = [sys.executable, "-m", "benchmarks.cut", "--part", part]
-        words += ["--folder", str(self.folder), "--workload", workload.name if workload else ""]
+        words += ["--folder", str(self.folder), "--workload", workload.name]
         if cores:
             words += ["--cores", str(cores)]
         before, begin, peak = _cpu_of_children(), time.perf_counter(), 0
@@ -92,18 +132,6 @@ class Bench:
         told = json.loads(said)
         peak = max(peak, told.pop("own_peak"))
         return Usage(_cpu_of_children() - before, wall, peak / 2**20, told)
-
-
-def _median(usages: list[Usage], start: Usage) -> Usage:
-    told = {
-        name: statistics.median(usage.told[name] for usage in usages) for name in usages[0].told
-    }
-    return Usage(
-        statistics.median(usage.cpu for usage in usages) - start.cpu,
-        statistics.median(usage.wall for usage in usages) - start.wall,
-        max(usage.peak for usage in usages),
-        told,
-    )
 
 
 def own_peak_bytes() -> int:
