@@ -49,4 +49,4 @@ fuzz: $(VENV)/ready-test
 	  nice -n 15 $(BIN)/python -m tests.fuzz $$target --seconds $(FUZZ_SECONDS) || exit 1; done
 
 clean:
-	rm -rf $(VENV) trackverse-demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) trackverse-demo plugins/trackverse_pyav/libbilinear.* .mypy_cache .ruff_cache .pytest_cache

@@ -381,6 +381,8 @@ def test_clips_are_those_of_the_decoder_pyav(
     ]:
         project.track(video, first, last, box=box)
     project.fetch()
+    # Of such quality that what the encoder loses does not hide how the crops differ.
+    project.env["TRACKVERSE_ENCODE__CRF"] = "4"
     clips = [project.clip(line) for line in project.lines if isinstance(line, dict)]
     project.run("extract-tracks").exits(0)
     expected = [(times_of(clip), frames_of(clip)) for clip in clips]
@@ -400,7 +402,7 @@ def test_clips_are_those_of_the_decoder_pyav(
     for clip, (times, frames) in zip(clips, expected, strict=True):
         assert times_of(clip) == times
         for one, other in zip(frames_of(clip), frames, strict=True):
-            assert psnr(one.to_ndarray(), other.to_ndarray()) >= LEAST_DB - 5
+            assert psnr(one.to_ndarray(), other.to_ndarray()) >= LEAST_DB
 
 
 def test_the_ledger_says_that_the_cpu_took_over(

@@ -141,6 +141,15 @@ def written_complete(lab: Project, *words: str) -> Any:
     return read_head(path)
 
 
+def test_only_of_a_copy_that_holds_nothing(project: Project) -> None:
+    project.track("aaaaaaaaaa1", 1, 2)
+    project.fetch()
+    path = project.root.parent / "nothing.jsonl.gz"
+    project.run("verify", "--manifest", str(path)).exits(1)
+    told = "lists no clip: the copy that it tells of holds none"
+    project.run("extract-tracks", "--only", str(path)).exits(2).says(path.name, told)
+
+
 def test_only_of_other_metadata_or_another_recipe(lab: Project) -> None:
     path = written(lab)
     lab.name, lab.lines = "Else", []

@@ -28,7 +28,7 @@ COMMENT_FORMAT = "trackverse-clip-1"
 _PLAIN = ("yuv420p", "yuvj420p")
 _LEANER = {"motion-est": "dia", "partitions": "i4x4,i8x8"}
 """What `veryfast` is changed by: motion is sought in four directions, for macroblocks as a whole.
-A seventh less CPU for the same bytes and quality (benchmarks/results/encoders.md)."""
+A sixth less CPU for the same bytes and quality (benchmarks/results/encoders.md)."""
 _LONGEST_GOP = 600
 """Frames; key frames are set by time, this only bounds a source with absurd timing."""
 

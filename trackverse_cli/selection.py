@@ -105,9 +105,17 @@ class Selection:
 
     @cached_property
     def only(self) -> Keys | None:
-        """The keys of the only tracks, ascending, or None for all; raises as `read_manifest`."""
+        """The keys of the only tracks, ascending, or None for all.
+
+        Raises as `read_manifest`, and UsageError for a manifest of a copy that holds no clip.
+        """
         path = self.settings.only
-        return None if path is None else read_manifest(path).held()
+        if path is None:
+            return None
+        held = read_manifest(path).held()
+        if not len(held):
+            raise UsageError(f"{path} lists no clip: the copy that it tells of holds none")
+        return held
 
     @cached_property
     def labels(self) -> dict[str, str]:

@@ -1,9 +1,8 @@
 /* One plane of 8-bit samples, sampled bilinearly on an upright grid of its own.
  *
- * Rows are blended first, a few at a time, into a small buffer; then its columns are. Both weigh
- * in 128ths and round to 8 bits. Eight samples of a row are made at once: their neighbours are
- * shuffled out of sixteen bytes. Where there is no compiler, or no AVX2, OpenCV samples
- * (sampling.py).
+ * Rows are blended first, a few at a time, into a small buffer of 128ths; then its columns are, and
+ * rounded. Four samples of a row are made at once: their neighbours are shuffled out of eight
+ * values. Where there is no compiler, or no AVX2, OpenCV samples (sampling.py).
  */
 #include <immintrin.h>
 #include <stddef.h>
@@ -11,28 +10,31 @@
 #include <stdlib.h>
 
 #define INTERFACE 1
-/* The samples that a block of columns makes, and the bytes that it reads. */
-#define BLOCK 8
-#define SPAN 16
-#define VECTOR 32
+/* Samples that are made at once, of rows and of columns: so many quads. */
+#define GROUP 16
+#define QUADS 4
 /* Rows in the buffer: more than one, so that none is read while its stores are under way. */
 #define ROWS 16
-#define PADDING 32
-/* With a wider step the last of eight samples would need a byte beyond the sixteenth. */
+#define PADDING 16
+/* With a wider step the last of four samples might need a value beyond the eighth. */
 #define WIDEST_STEP 1.85
+/* What the weights of two neighbours add up to. */
+#define ROW_ONE 32768
+#define COLUMN_ONE 16384
+/* Of a sum over columns: 128ths, times COLUMN_ONE. */
+#define SHIFT 21
 #define AVX2 __attribute__((target("avx2")))
 
-/* How eight samples of a row are made: which, from which byte on, of which pairs, weighed how. */
+/* How four samples of a row are made: from which value on, of which pairs, weighed how. */
 typedef struct {
-    int32_t at;
     int32_t first;
-    uint8_t pairs[SPAN];
-    uint8_t weights[SPAN];
-} Block;
+    uint8_t pairs[16]; /* bytes from `first` on */
+    int16_t weights[8];
+} Quad;
 
 typedef struct {
     int whole;
-    int part; /* 128ths */
+    double part;
 } Place;
 
 /* A place on an axis of `length` samples; what lies outside repeats the border. */
@@ -42,60 +44,55 @@ static Place place_of(double at, int length)
         at = 0;
     if (at > length - 1)
         at = length - 1;
-    Place place = {(int)at, 0};
-    place.part = (int)((at - place.whole) * 128 + 0.5);
-    return place;
+    const int whole = (int)at;
+    return (Place){whole, at - whole};
 }
 
-/* Rows hold samples less 128: of the two factors, one has to be signed. */
-static int8_t blend(int8_t one, int8_t other, int16_t part)
-{
-    return (int8_t)((int16_t)((128 - part) * one + part * other + 64) >> 7);
-}
-
+/* As `_mm256_mulhrs_epi16` does it. */
 static void
-blend_short_rows(const uint8_t *above, const uint8_t *below, int part, int8_t *row, int count)
+blend_short_row(const uint8_t *above, const uint8_t *below, int part, int16_t *row, int count)
 {
     for (int i = 0; i < count; i++)
-        row[i] = blend((int8_t)(above[i] ^ 0x80), (int8_t)(below[i] ^ 0x80), (int16_t)part);
-}
-
-/* Less than a block. */
-static void blend_short_columns(const int8_t *row, const Block *block, uint8_t *target, int width)
-{
-    for (int k = 0; k < width; k++) {
-        const int8_t *from = row + block->first + block->pairs[2 * k];
-        target[k] = (uint8_t)(blend(from[0], from[1], block->weights[2 * k + 1]) ^ 0x80);
-    }
+        row[i] = (int16_t)(above[i] * 128 + (((below[i] - above[i]) * 128 * part + 16384) >> 15));
 }
 
 AVX2 static void
-blend_rows(const uint8_t *above, const uint8_t *below, int part, int8_t *row, int count)
+blend_row(const uint8_t *above, const uint8_t *below, double part, int16_t *row, int count)
 {
-    const __m256i sign = _mm256_set1_epi8((char)0x80);
-    const __m256i weights = _mm256_set1_epi16((short)((128 - part) | part << 8));
-    const __m256i rounding = _mm256_set1_epi16(1 << 8); /* (v + 64) >> 7 */
-    if (count < VECTOR) {
-        blend_short_rows(above, below, part, row, count);
+    int weight = (int)(part * ROW_ONE + 0.5);
+    if (weight == ROW_ONE)
+        weight--; /* it has to fit into 16 bits with its sign */
+    if (count < GROUP) {
+        blend_short_row(above, below, weight, row, count);
         return;
     }
-    for (int begin = 0; begin < count; begin += VECTOR) {
+    const __m256i weights = _mm256_set1_epi16((short)weight);
+    for (int begin = 0; begin < count; begin += GROUP) {
         /* The last stretch overlaps the one before it. */
-        const int i = begin + VECTOR <= count ? begin : count - VECTOR;
-        __m256i a = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(above + i)), sign);
-        __m256i b = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(below + i)), sign);
-        __m256i low = _mm256_maddubs_epi16(weights, _mm256_unpacklo_epi8(a, b));
-        __m256i high = _mm256_maddubs_epi16(weights, _mm256_unpackhi_epi8(a, b));
-        low = _mm256_mulhrs_epi16(low, rounding);
-        high = _mm256_mulhrs_epi16(high, rounding);
-        _mm256_storeu_si256((__m256i *)(row + i), _mm256_packs_epi16(low, high));
+        const int i = begin + GROUP <= count ? begin : count - GROUP;
+        __m256i a = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(above + i)));
+        __m256i b = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(below + i)));
+        __m256i change = _mm256_slli_epi16(_mm256_sub_epi16(b, a), 7);
+        a = _mm256_add_epi16(_mm256_slli_epi16(a, 7), _mm256_mulhrs_epi16(change, weights));
+        _mm256_storeu_si256((__m256i *)(row + i), a);
     }
 }
 
-AVX2 static __m256i
-two_blocks(const int8_t *row, const Block *one, const Block *other)
+/* Less than a group. */
+static void blend_short_columns(const int16_t *row, const Quad *quads, uint8_t *target, int width)
 {
-    __m256i bytes = _mm256_inserti128_si256(
+    for (int k = 0; k < width; k++) {
+        const Quad *quad = &quads[k / 4];
+        const int pair = 2 * (k % 4);
+        const int16_t *from = row + quad->first + quad->pairs[2 * pair] / 2;
+        const int sum = from[0] * quad->weights[pair] + from[1] * quad->weights[pair + 1];
+        target[k] = (uint8_t)((sum + (1 << (SHIFT - 1))) >> SHIFT);
+    }
+}
+
+AVX2 static __m256i two_quads(const int16_t *row, const Quad *one, const Quad *other)
+{
+    __m256i values = _mm256_inserti128_si256(
         _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(row + one->first))),
         _mm_loadu_si128((const __m128i *)(row + other->first)), 1);
     __m256i pairs = _mm256_inserti128_si256(
@@ -104,48 +101,50 @@ two_blocks(const int8_t *row, const Block *one, const Block *other)
     __m256i weights = _mm256_inserti128_si256(
         _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)one->weights)),
         _mm_loadu_si128((const __m128i *)other->weights), 1);
-    __m256i sums = _mm256_maddubs_epi16(weights, _mm256_shuffle_epi8(bytes, pairs));
-    return _mm256_mulhrs_epi16(sums, _mm256_set1_epi16(1 << 8));
+    __m256i sums = _mm256_madd_epi16(_mm256_shuffle_epi8(values, pairs), weights);
+    sums = _mm256_add_epi32(sums, _mm256_set1_epi32(1 << (SHIFT - 1)));
+    return _mm256_srai_epi32(sums, SHIFT);
 }
 
 AVX2 static void
-blend_columns(const int8_t *row, const Block *blocks, uint8_t *target, int width)
+blend_columns(const int16_t *row, const Quad *quads, uint8_t *target, int width)
 {
-    const __m256i sign = _mm256_set1_epi8((char)0x80);
-    if (width < BLOCK) {
-        blend_short_columns(row, blocks, target, width);
+    if (width < GROUP) {
+        blend_short_columns(row, quads, target, width);
         return;
     }
-    int i = 0;
-    for (; i + VECTOR <= width; i += VECTOR, blocks += 4) {
+    for (int begin = 0; begin < width; begin += GROUP, quads += QUADS) {
+        const int i = begin + GROUP <= width ? begin : width - GROUP;
         /* Packing takes the halves of both in turn. */
-        __m256i even = two_blocks(row, &blocks[0], &blocks[2]);
-        __m256i odd = two_blocks(row, &blocks[1], &blocks[3]);
-        __m256i samples = _mm256_xor_si256(_mm256_packs_epi16(even, odd), sign);
-        _mm256_storeu_si256((__m256i *)(target + i), samples);
-    }
-    for (; i < width; i += BLOCK, blocks++) {
-        __m128i sums = _mm256_castsi256_si128(two_blocks(row, blocks, blocks));
-        __m128i samples = _mm_packs_epi16(sums, sums);
-        samples = _mm_xor_si128(samples, _mm256_castsi256_si128(sign));
-        _mm_storel_epi64((__m128i *)(target + blocks->at), samples);
+        __m256i even = two_quads(row, &quads[0], &quads[2]);
+        __m256i odd = two_quads(row, &quads[1], &quads[3]);
+        __m256i samples = _mm256_packs_epi32(even, odd);
+        _mm_storeu_si128(
+            (__m128i *)(target + i),
+            _mm_packus_epi16(
+                _mm256_castsi256_si128(samples), _mm256_extracti128_si256(samples, 1)));
     }
 }
 
-static void fill_blocks(Block *blocks, double x, double across, int width, int source_width)
+static void fill_quads(Quad *quads, double x, double across, int width, int source_width)
 {
     const int origin = place_of(x, source_width).whole;
-    for (int i = 0; i < width; i += BLOCK, blocks++) {
-        /* The last block overlaps the one before it. */
-        blocks->at = i + BLOCK <= width || width < BLOCK ? i : width - BLOCK;
-        const int first = place_of(x + blocks->at * across, source_width).whole;
-        blocks->first = first - origin;
-        for (int k = 0; k < BLOCK; k++) {
-            const Place place = place_of(x + (blocks->at + k) * across, source_width);
-            blocks->pairs[2 * k] = (uint8_t)(place.whole - first);
-            blocks->pairs[2 * k + 1] = (uint8_t)(place.whole - first + 1);
-            blocks->weights[2 * k] = (uint8_t)(128 - place.part);
-            blocks->weights[2 * k + 1] = (uint8_t)place.part;
+    for (int begin = 0; begin < width; begin += GROUP) {
+        /* The last group overlaps the one before it. */
+        const int at = begin + GROUP <= width || width < GROUP ? begin : width - GROUP;
+        for (int quad = 0; quad < QUADS; quad++, quads++) {
+            const double start = x + (at + 4 * quad) * across;
+            const int first = place_of(start, source_width).whole;
+            quads->first = first - origin;
+            for (int k = 0; k < 4; k++) {
+                const Place place = place_of(start + k * across, source_width);
+                const int16_t weight = (int16_t)(place.part * COLUMN_ONE + 0.5);
+                const uint8_t byte = (uint8_t)(2 * (place.whole - first));
+                for (uint8_t i = 0; i < 4; i++)
+                    quads->pairs[4 * k + i] = (uint8_t)(byte + i);
+                quads->weights[2 * k] = (int16_t)(COLUMN_ONE - weight);
+                quads->weights[2 * k + 1] = weight;
+            }
         }
     }
 }
@@ -174,13 +173,13 @@ int trackverse_bilinear(
     const int right = place_of(x + (width - 1) * across, source_width).whole;
     /* The neighbour of a plane's last column has no weight, and is the padding's. */
     const int count = right + 2 <= source_width ? right + 2 - left : source_width - left;
-    const size_t block_count = ((size_t)width + BLOCK - 1) / BLOCK;
+    const size_t quad_count = ((size_t)width + GROUP - 1) / GROUP * QUADS;
     const size_t pitch = (size_t)count + PADDING;
-    Block *blocks = malloc(block_count * sizeof(Block) + ROWS * pitch);
-    if (!blocks)
+    Quad *quads = malloc(quad_count * sizeof(Quad) + ROWS * pitch * sizeof(int16_t));
+    if (!quads)
         return -1;
-    int8_t *rows = (int8_t *)(blocks + block_count);
-    fill_blocks(blocks, x, across, width, source_width);
+    int16_t *rows = (int16_t *)(quads + quad_count);
+    fill_quads(quads, x, across, width, source_width);
     for (int row = 0; row < ROWS; row++)
         for (int i = 0; i < PADDING; i++)
             rows[row * pitch + count + i] = 0;
@@ -190,14 +189,12 @@ int trackverse_bilinear(
             const Place place = place_of(y + j * down, source_height);
             const uint8_t *above = source + place.whole * source_stride + left;
             const uint8_t *below = place.whole + 1 < source_height ? above + source_stride : above;
-            int8_t *row = rows + (j - begin) * pitch;
-            blend_rows(above, below, place.part, row, count);
+            blend_row(above, below, place.part, rows + (j - begin) * pitch, count);
         }
-        for (int j = begin; j < end; j++) {
-            const int8_t *row = rows + (j - begin) * pitch;
-            blend_columns(row, blocks, target + j * target_stride, width);
-        }
+        for (int j = begin; j < end; j++)
+            blend_columns(
+                rows + (j - begin) * pitch, quads, target + j * target_stride, width);
     }
-    free(blocks);
+    free(quads);
     return 0;
 }
