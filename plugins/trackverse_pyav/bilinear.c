@@ -15,6 +15,7 @@
 #define QUADS 4
 /* Rows in the buffer: more than one, so that none is read while its stores are under way. */
 #define ROWS 16
+/* Values after a row: what a quad reads beyond the last one that it needs. */
 #define PADDING 16
 /* With a wider step the last of four samples might need a value beyond the eighth. */
 #define WIDEST_STEP 1.85
