@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from trackverse_cli.clips import CutSettings, Workshop
 from trackverse_cli.errors import DamagedFileError
 from trackverse_cli.interfaces import close_decoder
+from trackverse_cli.machine import step_back
 from trackverse_cli.means import raise_if_lacking, ready_pool
 from trackverse_cli.one_pass import SAMPLING_SECONDS, CutOutcome, PartlyCutError, Pass
 from trackverse_cli.outputs import FileSink
@@ -42,7 +43,8 @@ class Cutter:
         stop: threading.Event,
         sink: ClipSink | None = None,
     ) -> None:
-        self._pool = ready_pool(workers, "encode")
+        # A pass is over no sooner than its one decoding thread: that one never waits for a core.
+        self._pool = ready_pool(workers, "encode", step_back)
         self._shop = Workshop(sink or FileSink(layout), settings, self._pool, stop)
 
     def __enter__(self) -> Self:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from trackverse_cli.errors import LacksError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DEPTH = 8
 
@@ -33,13 +37,20 @@ def raise_if_lacking(error: BaseException) -> None:
         raise lacks from error
 
 
-def ready_pool(workers: int, name: str) -> ThreadPoolExecutor:
+def ready_pool(
+    workers: int, name: str, prepare: Callable[[], None] = lambda: None
+) -> ThreadPoolExecutor:
     """Return a pool all of whose threads run already, so that no later `submit` can lack one.
+
+    Args:
+        workers: how many threads.
+        name: what they are called.
+        prepare: what each of them does first; it must not raise.
 
     Raises:
         LacksError: the system gives no more threads.
     """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix=name)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix=name, initializer=prepare)
     begin = threading.Event()
     try:
         for _ in range(workers):

@@ -159,7 +159,8 @@ class Pass:
         """Hand a frame to the clips that need it; return the time in seconds at which it ends."""
         if self._shop.stop.is_set():
             raise StoppedError(15)
-        at = float(frame.pts * frame.time_base)
+        base = frame.time_base
+        at = frame.pts * base.numerator / base.denominator  # a Fraction gives the same, slowly
         while self._waiting and self._waiting[-1].span.start <= at:
             self._active.append(self._waiting.pop())
         self._finish_before(at)
@@ -172,13 +173,16 @@ class Pass:
         clips = self._active
         boxes = np.array([clip.plan.box_at(at) for clip in clips])
         sizes = [clip.plan.clip_size for clip in clips]
-        size = self._frame_bytes + sum(width * height for width, height in sizes) * 3 // 2
+        size = sum(width * height for width, height in sizes) * 3 // 2
+        # Then the encoders have enough to do; here the frame is in the caches, and it is let go.
+        at_once = self._window.is_half_full()
+        if not at_once:
+            size += self._frame_bytes
         if self._together >= FRAMES_TOGETHER or not self._window.has_place(size):
             self._flush()
         leave = self._window.enter(len(clips), size)
         crops = frame.crop(boxes, sizes)
-        if self._window.is_half_full():
-            # The encoders have enough to do, and here the frame is still in the caches.
+        if at_once:
             crops = _taken(crops)
         for place, clip in enumerate(clips):
             clip.add(crops, place, frame.pts, leave)
