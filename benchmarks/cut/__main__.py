@@ -17,6 +17,7 @@ import platform
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import av
@@ -135,16 +136,19 @@ def by_load(bench: Bench, report: Report, repeats: int, names: tuple[str, ...]) 
 
 def cores_and_memory(bench: Bench, report: Report, repeats: int) -> None:
     """Print the third table: one core against all, and a long video against a short one."""
-    report.head("", "wall on one core", f"on {usable_cores()}", "ratio")
+    report.head("", "wall on one core", f"on {usable_cores()}", "ratio", "of pairs")
     for label, part, name in (
         ("one long video", "cut", FIRST), ("eight short videos", "cut eight", "one of eight"),
     ):  # fmt: skip
         one, every = [], []
-        for _ in range(repeats):
+        for _ in range(2 * repeats + 1):  # a pair takes seconds, and other machines' load tells
             one.append(bench.rounds([part], WORKLOADS[name], 1, cores=1).wall(part))
             every.append(bench.rounds([part], WORKLOADS[name], 1).wall(part))
-        before, after = sorted(one)[repeats // 2], sorted(every)[repeats // 2]
-        report.row(label, f"{before:.1f} s", f"{after:.1f} s", f"{before / after:.2f}")
+        ratios = [before / after for before, after in zip(one, every, strict=True)]
+        report.row(
+            label, f"{median(one):.1f} s", f"{median(every):.1f} s", f"{median(ratios):.2f}",
+            f"{min(ratios):.2f} to {max(ratios):.2f}",
+        )  # fmt: skip
     report.head("video", "peak MiB")
     for name in ("2 minutes", "10 minutes"):
         report.row(name, f"{bench.rounds(['cut'], WORKLOADS[name], 1).peak('cut'):.0f}")
