@@ -7,6 +7,9 @@ import sys
 import threading
 from contextlib import suppress
 
+STEPS_BACK = 3
+"""Two threads so much nicer than a third leave it a core where there are two."""
+
 
 def usable_cores() -> int:
     """Return the cores that this process may use, which a scheduler may have limited."""
@@ -14,10 +17,6 @@ def usable_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         return os.cpu_count() or 1
-
-
-STEPS_BACK = 3
-"""Two threads so much nicer than a third leave it a core where there are two."""
 
 
 def step_back() -> None:

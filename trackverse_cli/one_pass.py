@@ -159,8 +159,7 @@ class Pass:
         """Hand a frame to the clips that need it; return the time in seconds at which it ends."""
         if self._shop.stop.is_set():
             raise StoppedError(15)
-        base = frame.time_base
-        at = frame.pts * base.numerator / base.denominator  # a Fraction gives the same, slowly
+        at = float(frame.pts * frame.time_base)
         while self._waiting and self._waiting[-1].span.start <= at:
             self._active.append(self._waiting.pop())
         self._finish_before(at)
@@ -174,7 +173,8 @@ class Pass:
         boxes = np.array([clip.plan.box_at(at) for clip in clips])
         sizes = [clip.plan.clip_size for clip in clips]
         size = sum(width * height for width, height in sizes) * 3 // 2
-        # Then the encoders have enough to do; here the frame is in the caches, and it is let go.
+        # Where the encoders have enough to do, crops are taken here, with the frame in the caches;
+        # then it need not be held.
         at_once = self._window.is_half_full()
         if not at_once:
             size += self._frame_bytes

@@ -47,7 +47,7 @@ class Strand:
 
 
 class Window:
-    """Bounds how many source frames are held at once: a frame is let go with its last crop.
+    """Bounds what is held of source frames, they or their crops: it is let go with the last crop.
 
     One thread enters; any may leave.
 

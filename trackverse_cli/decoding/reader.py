@@ -135,7 +135,7 @@ class Reader:
         return Damage(first, last, str(self._damaged(f"its pictures {where} are damaged")))
 
     def _seconds(self, pts: int) -> float:
-        return pts * self._base.numerator / self._base.denominator
+        return float(pts * self._base)
 
     def _next(self, last: int | None) -> tuple[int, VideoFrame | None] | None:
         """Return the next pts after `last` with its frame, None for a damaged one; or the end."""
