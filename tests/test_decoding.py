@@ -165,6 +165,50 @@ def test_good_videos_raise_no_alarm(tmp_path: Path, kind: str) -> None:
         assert {p for p in expected if any(a <= (p or 0) * base <= b for a, b in spans)} <= {*got}
 
 
+SKIPPED = {
+    "open GOPs": "open-gop=1",
+    "interlaced": "interlaced=1",
+    "intra refresh": "intra-refresh=1",
+    "pyramid": "bframes=8:b-pyramid=normal",
+    "no pyramid": "b-pyramid=none",
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", SKIPPED)
+def test_needless_pictures_are_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, threads: int
+) -> None:
+    options = {"x264-params": f"bframes=3:b-adapt=0:{SKIPPED[kind]}:log-level=none"}
+    path = make_video(tmp_path / "v.mp4", draw=textured, frames=90, gop=30, options=options)
+    with av.open(str(path)) as container:
+        whole = {frame.pts: frame.to_ndarray() for frame in container.decode(video=0)}
+    decoded: list[int] = []
+    as_it_is = Reader._decoded
+
+    def counted(reader: Reader, packet: Any) -> Sequence[av.VideoFrame]:
+        frames = as_it_is(reader, packet)
+        decoded.extend(frame.pts or 0 for frame in frames)
+        return frames
+
+    monkeypatch.setattr(Reader, "_decoded", counted)
+    base = Reader(path, threads).info.time_base
+    start = float(min(whole) * base)
+    spans = [(start + 0.9, start + 0.95), (start + 2.3, start + 2.5), (start + 3.1, start + 3.2)]
+    decoded.clear()
+    found = list(Reader(path, threads).frames(spans))
+    got = {one.pts: one.to_ndarray() for one in found if not isinstance(one, Damage)}
+    assert len(got) == len(found)
+    assert {p for p in whole if any(a <= p * base <= b for a, b in spans)} <= set(got)
+    for pts, picture in got.items():
+        assert np.array_equal(picture, whole[pts])
+    with_skips = len(decoded)
+    decoded.clear()
+    monkeypatch.setattr("trackverse_cli.decoding.reader.SKIPPING", ())
+    assert len(list(Reader(path, threads).frames(spans))) == len(found)
+    assert with_skips < 0.8 * len(decoded)
+
+
 @pytest.mark.parametrize(
     ("rotation", "size", "corner"),
     [

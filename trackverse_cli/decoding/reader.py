@@ -39,6 +39,9 @@ INDEX_SECONDS = 1.0
 TRUSTING = frozenset({"hevc", "vp8", "vp9", "av1"})
 """Codecs whose decoders take any bytes for a picture: holes in them have to be looked for."""
 
+SKIPPING = frozenset({"h264"})
+"""Codecs that say of a picture that no other one is predicted from it, at any level."""
+
 _STEPS_BACK = (0.0, 2.0, 8.0, 32.0)
 """Seconds by which a seek that landed too late is repeated earlier, before the very start."""
 
@@ -69,6 +72,7 @@ class Reader:
         cores = threads or min(4, os.cpu_count() or 1)
         self._stream.codec_context.thread_count = 1 if hwaccel else cores
         self._trouble = ""
+        self._needed_from: int | None = None
         self._begin()
         first = self._first_frame()
         if first is None or self._stream.time_base is None:
@@ -97,14 +101,18 @@ class Reader:
     def frames(self, spans: Sequence[tuple[float, float]]) -> Iterator[VideoFrame | Damage]:
         """Yield the frames that some span (start, stop), in seconds, holds, in order, each once.
 
-        The first frame after a span comes too. Gaps that hold a key frame are sought over. Where
-        pictures are damaged, a `Damage` takes their place.
+        The first frame after a span comes too. Gaps that hold a key frame are sought over, and of
+        what lies between a key frame and a span only that is decoded which the span's frames are
+        predicted from, as far as the codec tells. Where pictures are damaged, a `Damage` takes
+        their place.
 
         Raises:
             DamagedFileError: the file cannot be sought in.
         """
         last: int | None = None
         for start, stop in merged(spans):
+            # As it is rounded, what lies at the very start is decoded in any case.
+            self._needed_from = math.floor((start - TIE_SECONDS) / self._base)
             self._go_to(start, last)
             lost: list[int] = []
             while (found := self._next(last)) is not None:
@@ -171,6 +179,7 @@ class Reader:
                 packet.pts, is_key=packet.is_keyframe, is_shown=not packet.is_discard,
                 is_sound=self._is_sound(packet),
             )  # fmt: skip
+        self._skip_if_needless(packet)
         for frame in self._decoded(packet):
             seen(frame)
             if frame.pts is not None:
@@ -192,6 +201,12 @@ class Reader:
             self._trouble = str(error)
             self._sieve.failed()
             return ()
+
+    def _skip_if_needless(self, packet: Packet[VideoStream]) -> None:
+        """Spare the decoder a picture that nothing needs: no span, and no other picture."""
+        codec, first = self._stream.codec_context, self._needed_from
+        if first is not None and packet.pts is not None and codec.name in SKIPPING:
+            codec.skip_frame = "NONREF" if packet.pts < first else "DEFAULT"
 
     def _is_sound(self, packet: Packet[VideoStream]) -> bool:
         codec = self._stream.codec_context.codec.canonical_name
