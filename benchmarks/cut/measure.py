@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trackverse_cli.machine import usable_cores
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -115,23 +117,53 @@ class Bench:
             ]
         )
 
+    def apart(self, part: str, workload: Workload) -> float:
+        """Return the wall seconds of a part in as many processes at once as there are cores.
+
+        Each has a core of its own and nothing in common with the others but the machine, so this
+        says what the cores give at most. Start-up is taken off.
+        """
+        self.video(workload)
+        cores, walls = usable_cores(), []
+        for name in ("start", part):
+            begin = time.perf_counter()
+            started = [self._start(name, workload, 1, core) for core in range(cores)]
+            for process in started:
+                _said_by(process, name)
+            walls.append(time.perf_counter() - begin)
+        return walls[1] - walls[0]
+
     def _run(self, part: str, workload: Workload, cores: int | None) -> Usage:
+        before, begin, peak = _cpu_of_children(), time.perf_counter(), 0
+        process = self._start(part, workload, cores)
+        while process.poll() is None:
+            peak = max(peak, resident(process.pid))
+            time.sleep(0.05)
+        wall = time.perf_counter() - begin
+        told = _said_by(process, part)
+        peak = max(peak, told.pop("own_peak"))
+        return Usage(_cpu_of_children() - before, wall, peak / 2**20, told)
+
+    def _start(
+        self, part: str, workload: Workload, cores: int | None, first_core: int = 0
+    ) -> subprocess.Popen[str]:
         words = [sys.executable, "-m", "benchmarks.cut", "--part", part]
         words += ["--folder", str(self.folder), "--workload", workload.name]
         if cores:
-            words += ["--cores", str(cores)]
-        before, begin, peak = _cpu_of_children(), time.perf_counter(), 0
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-            while process.poll() is None:
-                peak = max(peak, resident(process.pid))
-                time.sleep(0.05)
-            wall = time.perf_counter() - begin
-            said = process.stdout.read() if process.stdout else ""
-        if process.returncode:
-            raise SystemExit(f"the part {part} failed with {process.returncode}")
-        told = json.loads(said)
-        peak = max(peak, told.pop("own_peak"))
-        return Usage(_cpu_of_children() - before, wall, peak / 2**20, told)
+            words += ["--cores", str(cores), "--first-core", str(first_core)]
+        # As the program itself has it: threads for linear algebra would spin at the start.
+        environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}
+        return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def _said_by(process: subprocess.Popen[str], part: str) -> dict[str, Any]:
+    """Return what a part said of itself when it was over."""
+    with process:
+        said = process.stdout.read() if process.stdout else ""
+    if process.returncode:
+        raise SystemExit(f"the part {part} failed with {process.returncode}")
+    told: dict[str, Any] = json.loads(said)
+    return told
 
 
 def own_peak_bytes() -> int:
