@@ -485,6 +485,7 @@ def test_a_truncated_video_is_damaged_and_not_short(bench: Bench, tmp_path: Path
     )
     assert [done.track_id for done in outcome.done] == ["a"]
     assert [reason for _, reason, _ in outcome.failed] == ["video-damaged"]
+    assert "frames end before 4.980 s, though it says 8.000 s" in outcome.failed[0][2]
 
 
 def test_a_text_file_is_no_video(bench: Bench, tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ class Pass:
             self._failed.append((track.track_id, plan.reason, plan.message))
             return None
         if end is not None and self._lacks_frames(span, end):
-            self._failed.append((track.track_id, "beyond-end", self._beyond(span, end)))
+            told = self._beyond(span, f"at {end:.3f} s")
+            self._failed.append((track.track_id, "beyond-end", told))
             return None
         encoder = self._decoder.hw_encoder
         return ClipInProgress(self._shop, track, plan, span, self._info, encoder)
@@ -120,9 +121,9 @@ class Pass:
         last_needed = min(span.stop - frame / 2, span.limit - frame)
         return last_needed > end + max(frame, SAMPLING_SECONDS)
 
-    def _beyond(self, span: ClipSpan, end: float) -> str:
+    def _beyond(self, span: ClipSpan, where: str) -> str:
         last = span.stop - float(1 / (2 * self._info.rate))
-        return f"the track lasts until {last:.3f} s, the video ends at {end:.3f} s"
+        return f"the track lasts until {last:.3f} s, the video ends {where}"
 
     def run(self) -> CutOutcome:
         """Decode once, feed every clip, and wait for all of them."""
@@ -212,15 +213,18 @@ class Pass:
     def _settle(self, clip: ClipInProgress, damage: Exception | None, end: float) -> None:
         """End a clip that no later frame has ended: the video is over, or broken."""
         promised = self._info.duration_seconds
+        # Of what lies before the span only that is known which other clips needed.
+        seen = end > clip.span.start
+        where = f"at {end:.3f} s" if seen else f"before {clip.span.start:.3f} s"
         if damage is not None:
             clip.drop(ItemError("video-damaged", str(damage)))
         elif not self._lacks_frames(clip.span, end):
             clip.finish()
         elif promised is not None and not self._lacks_frames(clip.span, promised):
-            told = f"the video's frames end at {end:.3f} s, though it says {promised:.3f} s"
+            told = f"the video's frames end {where}, though it says {promised:.3f} s"
             clip.drop(ItemError("video-damaged", told))
         else:
-            clip.drop(ItemError("beyond-end", self._beyond(clip.span, end)))
+            clip.drop(ItemError("beyond-end", self._beyond(clip.span, where)))
 
     def _abandon(self, error: Exception) -> None:
         for clip in self._clips:
