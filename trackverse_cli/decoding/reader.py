@@ -40,7 +40,7 @@ TRUSTING = frozenset({"hevc", "vp8", "vp9", "av1"})
 """Codecs whose decoders take any bytes for a picture: holes in them have to be looked for."""
 
 SKIPPING = frozenset({"h264"})
-"""Codecs that say of a picture that no other one is predicted from it, at any level."""
+"""FFmpeg's decoders that leave out, if told so under way, what nothing at all is predicted from."""
 
 _STEPS_BACK = (0.0, 2.0, 8.0, 32.0)
 """Seconds by which a seek that landed too late is repeated earlier, before the very start."""
@@ -101,10 +101,9 @@ class Reader:
     def frames(self, spans: Sequence[tuple[float, float]]) -> Iterator[VideoFrame | Damage]:
         """Yield the frames that some span (start, stop), in seconds, holds, in order, each once.
 
-        The first frame after a span comes too. Gaps that hold a key frame are sought over, and of
-        what lies between a key frame and a span only that is decoded which the span's frames are
-        predicted from, as far as the codec tells. Where pictures are damaged, a `Damage` takes
-        their place.
+        The first frame after a span comes too. Gaps that hold a key frame are sought over; between
+        a key frame and a span, pictures that no other one is predicted from are not decoded where
+        the decoder can tell them. Where pictures are damaged, a `Damage` takes their place.
 
         Raises:
             DamagedFileError: the file cannot be sought in.

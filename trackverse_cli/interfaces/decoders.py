@@ -121,7 +121,7 @@ class Decoder(Protocol):
         ...
 
     def frames(self, spans: Sequence[tuple[float, float]]) -> Iterator[Frame | Damage]:
-        """Yield the frames of the video in presentation order, each once.
+        """Yield the frames of the video in presentation order, each once; it is called once.
 
         Frames that cannot be trusted are not yielded; a `Damage` stands in their place, after the
         frames before it and before those after it. What is predicted from a damaged frame is
