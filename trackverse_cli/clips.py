@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 TIE_SECONDS = 1e-6
 """Times closer than this are the same time."""
 
+SAMPLING_SECONDS = 1 / 16
+"""Boxes were sampled 16 times a second, so the last one may lie this far after the last frame."""
+
 
 @dataclass(frozen=True, slots=True)
 class CutSettings:
@@ -82,6 +85,14 @@ class ClipSpan:
     def over(self, at: float) -> bool:
         """Say whether no frame from `at` on is in it."""
         return at > self.stop or at >= self.limit
+
+    def last_needed(self, frame_seconds: float) -> float:
+        """Return the time of the last frame that is in it."""
+        return min(self.stop - frame_seconds / 2, self.limit - frame_seconds)
+
+    def lacks_frames(self, end: float, frame_seconds: float) -> bool:
+        """Say whether frames of it are missing in a video that ends at `end`."""
+        return self.last_needed(frame_seconds) > end + max(frame_seconds, SAMPLING_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,21 @@ from trackverse_cli.errors import DamagedFileError
 from trackverse_cli.interfaces import close_decoder
 from trackverse_cli.machine import step_back
 from trackverse_cli.means import raise_if_lacking, ready_pool
-from trackverse_cli.one_pass import SAMPLING_SECONDS, CutOutcome, PartlyCutError, Pass
+from trackverse_cli.one_video import CutOutcome, PartlyCutError, VideoCut
 from trackverse_cli.outputs import FileSink
+from trackverse_cli.strands import Seats
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from trackverse_cli.interfaces import Decoder
     from trackverse_cli.layout import Layout
     from trackverse_cli.metadata import Track
     from trackverse_cli.outputs import ClipSink
 
-__all__ = ["SAMPLING_SECONDS", "CutOutcome", "Cutter", "PartlyCutError"]
+__all__ = ["CutOutcome", "Cutter", "PartlyCutError"]
 
 
 class Cutter:
@@ -30,7 +32,8 @@ class Cutter:
     Args:
         layout: where clips go.
         settings: how they are cut.
-        workers: threads that crop and encode; decoding runs in the caller's thread.
+        workers: threads that crop and encode, and at most that many decode: the callers'
+            threads, and others for a long video while there are fewer videos.
         stop: set by a signal; what is unfinished is then discarded.
         sink: where clips go; files below `layout` if None.
     """
@@ -43,9 +46,10 @@ class Cutter:
         stop: threading.Event,
         sink: ClipSink | None = None,
     ) -> None:
-        # A pass is over no sooner than its one decoding thread: that one never waits for a core.
+        # A pass is over no sooner than its decoding thread: that one never waits for a core.
         self._pool = ready_pool(workers, "encode", step_back)
         self._shop = Workshop(sink or FileSink(layout), settings, self._pool, stop)
+        self._seats = Seats(workers)
 
     def __enter__(self) -> Self:
         return self
@@ -77,13 +81,18 @@ class Cutter:
         """
         due = [track for track in tracks if wanted(track)]
         plugin, settings = self._shop.settings.decoder, self._shop.settings.decoder_settings
+
+        def opened() -> Decoder:
+            return plugin.open(path, settings)
+
         try:
-            decoder = plugin.open(path, settings)
+            decoder = opened()
         except DamagedFileError as error:
             raise_if_lacking(error)
             told = str(error)
             return CutOutcome((), tuple((t.track_id, "video-damaged", told) for t in due))
         try:
-            return Pass(self._shop, decoder, tracks, due, source_size).run()
+            video = VideoCut(self._shop, self._seats, opened, decoder, tracks, due, source_size)
+            return video.run()
         finally:
             close_decoder(decoder)

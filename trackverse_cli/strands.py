@@ -1,4 +1,4 @@
-"""Work that keeps its order: tasks of one strand run one after the other, strands side by side."""
+"""Work on shared threads: tasks in order, strands side by side, and bounds on what is held."""
 
 from __future__ import annotations
 
@@ -91,3 +91,38 @@ class Window:
                     self._change.notify()
 
         return leave
+
+
+class Seats:
+    """How many threads do the same at once: some in any case, others where a seat is free.
+
+    Args:
+        most: seats that there are.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    def take(self) -> None:
+        """Sit down, be a seat free or not."""
+        with self._lock:
+            self._taken += 1
+
+    def take_free(self) -> bool:
+        """Sit down if a seat is free; return whether one was."""
+        with self._lock:
+            is_free = self._taken < self._most
+            self._taken += is_free
+            return is_free
+
+    def leave(self) -> None:
+        """Get up."""
+        with self._lock:
+            self._taken -= 1
+
+    def are_too_few(self) -> bool:
+        """Say whether more have sat down than there are seats."""
+        with self._lock:
+            return self._taken > self._most

@@ -71,6 +71,10 @@ class PyavDecoder:
         """Close the file; frames that were handed out stay valid."""
         self._reader.close()
 
+    def key_before(self, seconds: float) -> float | None:
+        """Return the time of the last key frame at or before `seconds`, or None if not indexed."""
+        return self._reader.key_before(seconds)
+
     def frames(self, spans: Sequence[tuple[float, float]]) -> Iterator[PyavFrame | Damage]:
         """Yield the frames that some span (start, stop), in seconds, holds, in order, each once.
 

@@ -14,7 +14,6 @@ from trackverse_cli.adopting.media import cells_of, frame_times, spread
 from trackverse_cli.clips import ClipSpan
 from trackverse_cli.download.check import Probe, check_video
 from trackverse_cli.errors import DamagedFileError, ItemError, StoppedError
-from trackverse_cli.extract import SAMPLING_SECONDS
 from trackverse_cli.geometry import plan_tracks
 from trackverse_cli.interfaces import close_decoder, sound_frames
 
@@ -127,10 +126,10 @@ class Source:
         end = int(
             min(np.searchsorted(times, span.stop, "right"), np.searchsorted(times, span.limit))
         )
-        last_needed = min(span.stop - frame / 2, span.limit - frame)
         ends = float(times[-1]) + frame if len(times) else 0.0
-        if last_needed > ends + max(frame, SAMPLING_SECONDS):
-            told = f"the track lasts until {last_needed:.3f} s, the video ends at {ends:.3f} s"
+        if span.lacks_frames(ends, frame):
+            last = span.last_needed(frame)
+            told = f"the track lasts until {last:.3f} s, the video ends at {ends:.3f} s"
             raise ItemError("beyond-end", told)
         if end <= begin:
             raise ItemError("empty-span", "the video has no frame in the time of the track")

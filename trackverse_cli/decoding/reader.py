@@ -73,6 +73,7 @@ class Reader:
         self._stream.codec_context.thread_count = 1 if hwaccel else cores
         self._trouble = ""
         self._needed_from: int | None = None
+        self._brought: int | None = None
         self._begin()
         first = self._first_frame()
         if first is None or self._stream.time_base is None:
@@ -105,17 +106,25 @@ class Reader:
         a key frame and a span, pictures that no other one is predicted from are not decoded where
         the decoder can tell them. Where pictures are damaged, a `Damage` takes their place.
 
+        May be called again when it is through, for spans anywhere in the video.
+
         Raises:
             DamagedFileError: the file cannot be sought in.
         """
-        last: int | None = None
+        last, goes_back = self._brought, True
         for start, stop in merged(spans):
             # As it is rounded, what lies at the very start is decoded in any case.
             self._needed_from = math.floor((start - TIE_SECONDS) / self._base)
-            self._go_to(start, last)
+            if goes_back and last is not None and start <= self._seconds(last) + TIE_SECONDS:
+                last = None
+                self._seek_before(start, -math.inf)
+            else:
+                self._go_to(start, last)
+            goes_back = False
             lost: list[int] = []
             while (found := self._next(last)) is not None:
                 last, frame = found
+                self._brought = last
                 at = self._seconds(last)
                 if at < start - TIE_SECONDS:
                     continue
@@ -214,9 +223,12 @@ class Reader:
     def _go_to(self, start: float, last: int | None) -> None:
         """Stand where the frames from `start` on can be decoded, without decoding a gap."""
         here = self._here(last)
-        key = self._key_before(start)
-        if start - here <= GAP_SECONDS if key is None else key <= here:
-            return
+        key = self.key_before(start)
+        if start - here > GAP_SECONDS if key is None else key > here:
+            self._seek_before(start, here)
+
+    def _seek_before(self, start: float, here: float) -> None:
+        """Seek to where the frames from `start` on can be decoded from, but not back to `here`."""
         for back in _STEPS_BACK:
             if start - back <= here:
                 break
@@ -241,8 +253,8 @@ class Reader:
         while not self._queue and self._pump():
             pass
 
-    def _key_before(self, seconds: float) -> float | None:
-        """Return the time of the last key frame at or before `seconds`, None if not indexed."""
+    def key_before(self, seconds: float) -> float | None:
+        """Return the time of the last key frame at or before `seconds`, or None if not indexed."""
         keys, end = self._index
         place = bisect_right(keys, seconds)
         if place == len(keys) and seconds > end + INDEX_SECONDS:

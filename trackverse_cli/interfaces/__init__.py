@@ -12,6 +12,7 @@ from trackverse_cli.interfaces.decoders import (
     Frame,
     VideoInfo,
     close_decoder,
+    key_before,
     note_of,
     sound_frames,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "TaskState",
     "VideoInfo",
     "close_decoder",
+    "key_before",
     "note_of",
     "sound_frames",
 ]

@@ -108,6 +108,12 @@ class Decoder(Protocol):
 
     A decoder may have a `note`: one sentence on why it does not work as it was asked to, such as
     a GPU that is missing, or None. It is read after `frames` and goes into the ledger.
+
+    It may have a method `key_before(seconds)` that returns the time in seconds of the last key
+    frame at or before `seconds`, or None where it does not know of any. Then a video is cut
+    stretch by stretch, split where a gap between tracks holds a key frame: `frames` is called
+    anew for each stretch, in any order, and the same file may be opened several times, to decode
+    stretches beside each other.
     """
 
     @property
@@ -121,7 +127,9 @@ class Decoder(Protocol):
         ...
 
     def frames(self, spans: Sequence[tuple[float, float]]) -> Iterator[Frame | Damage]:
-        """Yield the frames of the video in presentation order, each once; it is called once.
+        """Yield the frames of the video in presentation order, each once.
+
+        It is called once, unless the decoder has `key_before`.
 
         Frames that cannot be trusted are not yielded; a `Damage` stands in their place, after the
         frames before it and before those after it. What is predicted from a damaged frame is
@@ -153,6 +161,12 @@ def sound_frames(decoder: Decoder, spans: Sequence[tuple[float, float]]) -> Iter
 def note_of(decoder: Decoder) -> str:
     """Return a decoder's `note`, or "" where there is none."""
     return getattr(decoder, "note", None) or ""
+
+
+def key_before(decoder: Decoder, seconds: float) -> float | None:
+    """Return the time of the last key frame at or before `seconds`, or None if not known."""
+    known = getattr(decoder, "key_before", None)
+    return None if known is None else known(seconds)
 
 
 def close_decoder(decoder: Decoder) -> None:
