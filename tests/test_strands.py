@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from trackverse_cli.strands import Strand, Window
+from trackverse_cli.strands import Seats, Strand, Window
 
 
 def test_tasks_of_a_strand_keep_their_order_and_never_overlap() -> None:
@@ -73,3 +73,17 @@ def test_a_window_is_half_full_by_bytes_and_by_frames() -> None:
     assert window.is_half_full()
     leave()
     assert not window.is_half_full()
+
+
+def test_seats_are_free_until_all_are_taken() -> None:
+    seats = Seats(2)
+    seats.take()
+    assert seats.take_free()
+    assert not seats.take_free()
+    seats.take()
+    assert seats.are_too_few()
+    seats.leave()
+    assert not seats.are_too_few()
+    assert not seats.take_free()
+    seats.leave()
+    assert seats.take_free()

@@ -172,8 +172,9 @@ class VideoCut:
 
     def _call_helpers(self, helpers: list[threading.Thread]) -> None:
         """Have other threads decode beside this one, as far as there are stretches and seats."""
-        alive = sum(helper.is_alive() for helper in helpers)
-        while alive < len(self._passes) and self._seats.take_free():
+        for _ in range(len(self._passes)):
+            if not self._seats.take_free():
+                return
             helper = threading.Thread(target=self._help, name="decode")
             try:
                 helper.start()
@@ -181,7 +182,6 @@ class VideoCut:
                 self._seats.leave()
                 return
             helpers.append(helper)
-            alive += 1
 
     def _help(self) -> None:
         """Decode what is left, until others want the seat."""

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from trackverse_cli.errors import DamagedFileError
-from trackverse_cli.interfaces import Damage, close_decoder
+from trackverse_cli.interfaces import Damage, close_decoder, key_before
 from trackverse_cli.testing.reference import PATCHES, Truth, overwrite, scrambled
 from trackverse_cli.testing.videos import FRAMES, KINDS, RATE, write_video
 
@@ -146,6 +146,22 @@ class DecoderContract:
         overwrite(path, truth.packet(40), lambda content: bytes(len(content)))
         if self.goes_on:
             self._bring(path, truth, [(0.1, 0.8), (truth.seconds(truth.pts[90]), 3.5)])
+
+    def test_stretch_by_stretch(self, tmp_path: Path) -> None:
+        """A decoder with `key_before` brings what it is asked for anew, in any order."""
+        for name in ("plain", "open GOPs", "late start", "edit list", "variable rate", "fragments"):
+            path = write_video(tmp_path / f"{name}.mp4", name)
+            truth, decoder = Truth(path), self.make_decoder(path)
+            if not hasattr(decoder, "key_before"):
+                return
+            at = [truth.seconds(pts) for pts in truth.pts]
+            end = len(at) - 1
+            for first, last in ((70, 80), (81, 85), (3, 9), (3, 9), (end - 9, end), (10, 12)):
+                key = key_before(decoder, at[first])
+                assert key is None or key <= at[first]
+                pts = [frame.pts for frame in _frames(decoder, [(at[first], at[last])])]
+                asked = truth.pts[first : last + 1]
+                assert pts in (asked, asked + truth.pts[last + 1 : last + 2]), (name, first)
 
     def test_a_file_that_was_cut_off(self, tmp_path: Path) -> None:
         """Up to its end every frame comes; then it ends, if not in silence, as damaged."""
