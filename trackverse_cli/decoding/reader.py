@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from bisect import bisect_right
 from collections import deque
 from fractions import Fraction
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import av
 
 from trackverse_cli.decoding.display import Display
+from trackverse_cli.decoding.key_frames import KeyFrames
 from trackverse_cli.decoding.opening import describe, is_full_range, opened, unreadable
 from trackverse_cli.decoding.pictures import has_hole
 from trackverse_cli.decoding.sieve import Sieve
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 
 GAP_SECONDS = 10.0
 """Where the container has no index of key frames, a longer gap is sought over, not decoded."""
-
-INDEX_SECONDS = 1.0
-"""What lies so long after the last entry of a container's index is not indexed."""
 
 TRUSTING = frozenset({"hevc", "vp8", "vp9", "av1"})
 """Codecs whose decoders take any bytes for a picture: holes in them have to be looked for."""
@@ -81,6 +77,7 @@ class Reader:
             why = f"its first frame cannot be decoded ({self._trouble})"
             raise self._damaged(why if self._trouble else "it holds no frame")
         self._base = Fraction(self._stream.time_base)
+        self._keys = KeyFrames(self._stream, self._base)
         self.formats = (first.format.name, first.sw_format.name if first.sw_format else None)
         self.display = Display.of(first, self._stream.sample_aspect_ratio)
         self.info = describe(self._container, self._base, self.display.size)
@@ -255,15 +252,4 @@ class Reader:
 
     def key_before(self, seconds: float) -> float | None:
         """Return the time of the last key frame at or before `seconds`, or None if not indexed."""
-        keys, end = self._index
-        place = bisect_right(keys, seconds)
-        if place == len(keys) and seconds > end + INDEX_SECONDS:
-            return None  # a fragmented file's index ends with its first fragment
-        return keys[place - 1] if place else None
-
-    @cached_property
-    def _index(self) -> tuple[list[float], float]:
-        """The times of the container's key frames, and where its index ends, in seconds."""
-        entries = [(self._seconds(e.timestamp), e.is_keyframe) for e in self._stream.index_entries]
-        keys = sorted(at for at, is_key in entries if is_key)
-        return keys, max((at for at, _ in entries), default=0.0)
+        return self._keys.before(seconds)
