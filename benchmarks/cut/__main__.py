@@ -1,6 +1,6 @@
 """What cutting costs: CPU seconds, wall and memory, as ratios of one run.
 
-`python -m benchmarks.cut [--quick] [--repeats 3] [--folder DIR] [--write]`
+`python -m benchmarks.cut [--quick] [--only NAME] [--repeats 3] [--folder DIR] [--write]`
 
 The limit is one decode of every stretch that some track needs, on one thread, and one encode of
 crops that lie ready in memory, with the same settings. Every part runs in a process of its own,
@@ -165,6 +165,9 @@ def cores_and_memory(bench: Bench, report: Report, repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a minute, to see that it runs")
+    parser.add_argument(
+        "--only", choices=WORKLOADS, metavar="NAME", help="one workload against the limit"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="keeps the videos for the next run")
     parser.add_argument("--write", action="store_true", help="into benchmarks/results/")
@@ -188,6 +191,9 @@ def main() -> None:
         bench = Bench(options.folder or Path(temporary))
         if options.quick:
             against_others(bench, report, 1, "one of eight")
+            return
+        if options.only:
+            by_load(bench, report, options.repeats, (options.only,))
             return
         against_others(bench, report, options.repeats, FIRST)
         by_load(bench, report, options.repeats, MORE + OTHERS)
