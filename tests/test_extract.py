@@ -19,7 +19,7 @@ from trackverse_cli import one_pass, plugins
 from trackverse_cli.boxes import plan_crop
 from trackverse_cli.clips import CutSettings
 from trackverse_cli.encode import ClipWriter
-from trackverse_cli.errors import ItemError, StoppedError
+from trackverse_cli.errors import ItemError
 from trackverse_cli.extract import CutOutcome, Cutter, PartlyCutError
 from trackverse_cli.layout import Layout
 from trackverse_cli.metadata import Track
@@ -499,7 +499,7 @@ def test_a_text_file_is_no_video(bench: Bench, tmp_path: Path) -> None:
 def test_a_stop_discards_what_is_unfinished(bench: Bench, tmp_path: Path) -> None:
     source = make_video(tmp_path / "v.mp4", frames=100)
     bench.stop.set()
-    with pytest.raises((StoppedError, PartlyCutError)):
+    with pytest.raises(PartlyCutError):
         bench.cut(source, disc_track("a", 0.5, 2.0, (320, 180)))
     assert list(bench.layout.tracks.rglob("*.*")) == []
 

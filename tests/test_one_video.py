@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from tests.videos import make_video
 from trackverse_cli import plugins
 from trackverse_cli.decoding import Reader
 from trackverse_cli.errors import DamagedFileError, LacksError, StoppedError
+from trackverse_cli.extract import PartlyCutError
 from trackverse_cli.strands import Seats
 
 if TYPE_CHECKING:
@@ -191,7 +193,7 @@ def test_a_stretch_that_cannot_be_sought_in_costs_its_own_clips(
     [
         (RuntimeError("broken"), RuntimeError),
         (MemoryError(), MemoryError),
-        (DamagedFileError("v.mp4"), LacksError),
+        (DamagedFileError("v.mp4"), PartlyCutError),
     ],
 )
 def test_an_error_in_one_stretch_ends_the_others(
@@ -199,15 +201,18 @@ def test_an_error_in_one_stretch_ends_the_others(
 ) -> None:
     def fail(_: _Watched, spans: Any) -> None:
         if abs(spans[0][0] - fails) < 0.1:
-            if told is LacksError:
+            if told is PartlyCutError:
                 raise error from MemoryError()
             raise error
 
     bench = Bench(tmp_path)
-    with pytest.raises(told):
+    with pytest.raises(told) as caught:
         Crew(fail).cut(bench, source, workers)
-    left = {path.name for path in bench.layout.tracks.rglob("*.*")}
-    assert left <= {f"{name}.mp4" for name in TRACKS}
+    left = {path.stem for path in bench.layout.tracks.rglob("*.*")}
+    assert left <= set(TRACKS)
+    if isinstance(caught.value, PartlyCutError):
+        assert isinstance(caught.value.cause, LacksError)
+        assert {done.track_id for done in caught.value.outcome.done} == left
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -220,10 +225,30 @@ def test_a_stop_ends_all_stretches(tmp_path: Path, source: Path, workers: int) -
         bench.stop.set()
 
     crew = Crew(stop)
-    with pytest.raises(StoppedError):
+    with pytest.raises(PartlyCutError) as caught:
         crew.cut(bench, source, workers)
+    assert isinstance(caught.value.cause, StoppedError)
+    assert caught.value.outcome.done == caught.value.outcome.failed == ()
     assert list(bench.layout.tracks.rglob("*.*")) == []
     assert len(crew.starts) <= workers
+
+
+def test_what_was_finished_before_a_stop_is_told(tmp_path: Path, source: Path) -> None:
+    bench = Bench(tmp_path)
+    first = [bench.clip(disc_track(name, *TRACKS[name], SIZE)) for name in ("a", "b")]
+
+    def stop(_: _Watched, spans: Any) -> None:
+        until = time.monotonic() + 30
+        while spans[0][0] > 5 and not all(clip.exists() for clip in first):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        if spans[0][0] > 5:
+            bench.stop.set()
+
+    with pytest.raises(PartlyCutError) as caught:
+        Crew(stop).cut(bench, source, 1)
+    assert [done.track_id for done in caught.value.outcome.done] == ["a", "b"]
+    assert sorted(path.name for path in bench.layout.tracks.rglob("*.*")) == ["a.mp4", "b.mp4"]
 
 
 def test_helpers_make_room_for_the_next_video(

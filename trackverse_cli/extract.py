@@ -76,8 +76,9 @@ class Cutter:
             An outcome for each wanted track.
 
         Raises:
-            StoppedError: `stop` was set; nothing half-written is left.
-            TryLaterError: the storage is full; likewise.
+            PartlyCutError: `stop` was set, the storage is full, or the process may have no more
+                memory, threads or files; nothing half-written is left.
+            LacksError: the video could not be opened for want of these.
         """
         due = [track for track in tracks if wanted(track)]
         plugin, settings = self._shop.settings.decoder, self._shop.settings.decoder_settings

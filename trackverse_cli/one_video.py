@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from trackverse_cli import one_pass
 from trackverse_cli.clip_errors import of_file_error
 from trackverse_cli.clips import ClipDone, ClipInProgress, ClipSpan, Workshop
-from trackverse_cli.errors import ItemError, RefusedNameError, StoppedError, TryLaterError
+from trackverse_cli.errors import (
+    ItemError,
+    LacksError,
+    RefusedNameError,
+    StoppedError,
+    TryLaterError,
+)
 from trackverse_cli.geometry import plan_tracks
 from trackverse_cli.interfaces import close_decoder, key_before, note_of
 
@@ -44,7 +50,7 @@ class PartlyCutError(Exception):
 
     Attributes:
         outcome: what was finished.
-        cause: why it ended: StoppedError or TryLaterError.
+        cause: why it ended: StoppedError, TryLaterError or LacksError.
     """
 
     def __init__(self, outcome: CutOutcome, cause: Exception) -> None:
@@ -124,9 +130,8 @@ class VideoCut:
         """Decode every stretch once, and wait for all clips.
 
         Raises:
-            PartlyCutError: it was stopped, or the storage is full, after some were finished.
-            StoppedError: it was stopped before.
-            LacksError: the process may have no more memory, threads or files.
+            PartlyCutError: it was stopped, the storage is full, or the process may have no more
+                memory, threads or files.
         """
         helpers: list[threading.Thread] = []
         self._seats.take()
@@ -140,11 +145,13 @@ class VideoCut:
             self._seats.leave()
         for helper in helpers:
             helper.join()
-        if self._error is not None:
-            self._abandon(self._error)
-            raise self._error
         self._notes.insert(0, note_of(self._decoder))
-        return self._collect()
+        if self._error is None:
+            return self._collect()
+        self._abandon(self._error)
+        if isinstance(self._error, StoppedError | LacksError):
+            self._collect(self._error)
+        raise self._error
 
     def _is_stopped(self) -> bool:
         return self._error is not None or self._shop.stop.is_set()
@@ -204,7 +211,8 @@ class VideoCut:
             with suppress(Exception):
                 clip.result.result()
 
-    def _collect(self) -> CutOutcome:
+    def _collect(self, cause: Exception | None = None) -> CutOutcome:
+        """Wait for all clips; raise PartlyCutError where there is a cause to leave the video."""
         done: list[ClipDone] = []
         serious: Exception | None = None
         for clip in self._clips:
@@ -221,7 +229,7 @@ class VideoCut:
             except StoppedError as error:
                 serious = error
         done, refusal = self._gather(done)
-        serious = refusal or serious
+        serious = cause or refusal or serious
         notes = dict.fromkeys([*self._notes, *(clip.note for clip in done)])
         note = "; ".join(filter(None, notes))
         outcome = CutOutcome(tuple(done), tuple(self._failed), note)
