@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trackverse_cli.interfaces import DecoderPlugin
+    from trackverse_cli.outputs import ClipSink
 
 VIDEO = "abcdefghijk"
 
@@ -70,6 +71,7 @@ class Bench:
         source_size: tuple[int, int] | None = None,
         workers: int = 2,
         decoder: DecoderPlugin | None = None,
+        sink: ClipSink | None = None,
     ) -> CutOutcome:
         decoder = decoder or plugins.choose_decoder("pyav")
         cut_settings = CutSettings(
@@ -79,7 +81,7 @@ class Bench:
             self.settings.extract.max_clip_seconds,
             recipe_id(self.settings),
         )
-        with Cutter(self.layout, cut_settings, workers, self.stop) as cutter:
+        with Cutter(self.layout, cut_settings, workers, self.stop, sink) as cutter:
             return cutter.cut(path, tracks, lambda _: True, source_size)
 
     def clip(self, track: Track) -> Path:

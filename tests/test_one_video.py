@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.test_extract import Bench, assert_shows_its_track, disc_track
+from tests.test_extract import VIDEO, Bench, assert_shows_its_track, disc_track
 from tests.videos import make_video
 from trackverse_cli import plugins
 from trackverse_cli.decoding import Reader
 from trackverse_cli.errors import DamagedFileError, LacksError, StoppedError
 from trackverse_cli.extract import PartlyCutError
+from trackverse_cli.outputs import (
+    FileSink,
+    ShardIndex,
+    ShardSink,
+    ShardWriter,
+    shards_folder,
+)
 from trackverse_cli.strands import Seats
 
 if TYPE_CHECKING:
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
 
     from trackverse_cli.extract import CutOutcome
     from trackverse_cli.interfaces import DecoderPlugin
+    from trackverse_cli.outputs import ClipSink, FinishedClip
+    from trackverse_cli.outputs.table import Member
 
 SIZE = (320, 180)
 TRACKS = {"a": (0.2, 1.5), "b": (1.1, 1.9), "c": (5.2, 6.4), "d": (9.3, 10.7), "e": (14.1, 15.2)}
@@ -77,10 +86,12 @@ class Crew:
         self.decoders.append(_Watched(self._pyav.open(path, settings), self))
         return self.decoders[-1]
 
-    def cut(self, bench: Bench, source: Path, workers: int) -> CutOutcome:
+    def cut(
+        self, bench: Bench, source: Path, workers: int, sink: ClipSink | None = None
+    ) -> CutOutcome:
         tracks = [disc_track(name, *span, SIZE) for name, span in TRACKS.items()]
         try:
-            return bench.cut(source, *tracks, workers=workers, decoder=self.plugin)
+            return bench.cut(source, *tracks, workers=workers, decoder=self.plugin, sink=sink)
         finally:
             assert all(decoder.is_closed for decoder in self.decoders)
             assert [t.name for t in threading.enumerate() if t.name == "decode"] == []
@@ -233,22 +244,44 @@ def test_a_stop_ends_all_stretches(tmp_path: Path, source: Path, workers: int) -
     assert len(crew.starts) <= workers
 
 
-def test_what_was_finished_before_a_stop_is_told(tmp_path: Path, source: Path) -> None:
+@pytest.mark.parametrize("in_shards", [False, True])
+def test_what_was_finished_before_a_stop_is_kept(
+    tmp_path: Path, source: Path, in_shards: bool
+) -> None:
     bench = Bench(tmp_path)
-    first = [bench.clip(disc_track(name, *TRACKS[name], SIZE)) for name in ("a", "b")]
+    writer = ShardWriter(shards_folder(bench.layout), "extract-tracks", 0, 1, "0" * 12)
+    sink = ShardSink(writer, tmp_path / "spool", "0" * 12) if in_shards else FileSink(bench.layout)
+    stored: list[str] = []
+    store = sink.store
+
+    def counted(temporary: Path, member: Member) -> FinishedClip:
+        done = store(temporary, member)
+        stored.append(member.track_id)
+        return done
+
+    sink.store = counted  # type: ignore[method-assign]  # watched
 
     def stop(_: _Watched, spans: Any) -> None:
-        until = time.monotonic() + 30
-        while spans[0][0] > 5 and not all(clip.exists() for clip in first):
-            assert time.monotonic() < until
-            time.sleep(0.01)
         if spans[0][0] > 5:
+            until = time.monotonic() + 30
+            while len(stored) < 2:
+                assert time.monotonic() < until
+                time.sleep(0.01)
             bench.stop.set()
 
     with pytest.raises(PartlyCutError) as caught:
-        Crew(stop).cut(bench, source, 1)
+        Crew(stop).cut(bench, source, 1, sink)
+    sink.flush()
     assert [done.track_id for done in caught.value.outcome.done] == ["a", "b"]
-    assert sorted(path.name for path in bench.layout.tracks.rglob("*.*")) == ["a.mp4", "b.mp4"]
+    if in_shards:
+        index = ShardIndex.load(bench.layout)
+        assert len(index) == 2
+        assert index.find(VIDEO, "a")
+        assert index.find(VIDEO, "b")
+        assert list((tmp_path / "spool").rglob("*.*")) == []
+    else:
+        files = [path.name for path in bench.layout.tracks.rglob("*.*")]
+        assert sorted(files) == ["a.mp4", "b.mp4"]
 
 
 def test_helpers_make_room_for_the_next_video(
