@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from dataclasses import replace
@@ -282,6 +283,25 @@ def test_what_was_finished_before_a_stop_is_kept(
     else:
         files = [path.name for path in bench.layout.tracks.rglob("*.*")]
         assert sorted(files) == ["a.mp4", "b.mp4"]
+
+
+def test_a_lack_of_open_files_is_no_fault_of_a_clip(tmp_path: Path, source: Path) -> None:
+    bench = Bench(tmp_path)
+    sink = FileSink(bench.layout)
+    temporary = sink.temporary
+
+    def lacking(clip_name: str) -> Path:
+        if clip_name == "d/c.mp4":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return temporary(clip_name)
+
+    sink.temporary = lacking  # type: ignore[method-assign]  # as if the limit were reached
+    with pytest.raises(PartlyCutError) as caught:
+        Crew().cut(bench, source, 2, sink)
+    assert isinstance(caught.value.cause, LacksError)
+    assert "ulimit -n" in str(caught.value.cause)
+    assert [done.track_id for done in caught.value.outcome.done] == ["a", "b", "d", "e"]
+    assert caught.value.outcome.failed == ()
 
 
 def test_helpers_make_room_for_the_next_video(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from trackverse_cli.clips import CutSettings, Workshop
+from trackverse_cli.cut_outcome import CutOutcome, PartlyCutError
 from trackverse_cli.errors import DamagedFileError
 from trackverse_cli.interfaces import close_decoder
 from trackverse_cli.machine import step_back
 from trackverse_cli.means import raise_if_lacking, ready_pool
-from trackverse_cli.one_video import CutOutcome, PartlyCutError, VideoCut
+from trackverse_cli.one_video import VideoCut
 from trackverse_cli.outputs import FileSink
 from trackverse_cli.strands import Seats
 

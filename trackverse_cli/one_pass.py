@@ -49,7 +49,7 @@ class Pass:
 
     Args:
         info: what the video is.
-        clips: those that lie in the stretch.
+        clips: those that lie in the stretch, in the order in which they begin.
         bytes_held: of frames and crops that may wait for the encoders.
         is_stopped: says whether to leave off.
     """
@@ -63,14 +63,14 @@ class Pass:
     ) -> None:
         self._info = info
         self._frame_seconds = float(1 / info.rate)
-        self._clips = sorted(clips, key=lambda clip: clip.span.start)
+        self._clips = clips
         self._is_stopped = is_stopped
         self._window = Window(bytes_held, FRAMES_HELD)
         self._frame_bytes = info.width * info.height * 3 // 2
         self._together = 0
-        self._waiting = list(reversed(self._clips))
+        self._waiting = list(reversed(clips))
         self._active: list[ClipInProgress] = []
-        self._spans = [(c.span.start, min(c.span.stop, c.span.limit)) for c in self._clips]
+        self._spans = [(c.span.start, min(c.span.stop, c.span.limit)) for c in clips]
 
     @property
     def seconds(self) -> float:

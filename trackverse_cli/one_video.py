@@ -1,22 +1,15 @@
-"""All wanted clips of one video: who decodes which stretch of it, and what becomes of them."""
+"""One video to its clips: its stretches, and who decodes which."""
 
 from __future__ import annotations
 
 import threading
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trackverse_cli import one_pass
-from trackverse_cli.clip_errors import of_file_error
-from trackverse_cli.clips import ClipDone, ClipInProgress, ClipSpan, Workshop
-from trackverse_cli.errors import (
-    ItemError,
-    LacksError,
-    RefusedNameError,
-    StoppedError,
-    TryLaterError,
-)
+from trackverse_cli.clips import ClipInProgress, ClipSpan, Workshop
+from trackverse_cli.cut_outcome import CutOutcome, collect
+from trackverse_cli.errors import ItemError, LacksError, StoppedError
 from trackverse_cli.geometry import plan_tracks
 from trackverse_cli.interfaces import close_decoder, key_before, note_of
 
@@ -24,39 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from trackverse_cli.boxes import CropPlan
+    from trackverse_cli.cut_outcome import Failed
     from trackverse_cli.interfaces import Decoder
     from trackverse_cli.metadata import Track
     from trackverse_cli.strands import Seats
 
-
-@dataclass(frozen=True, slots=True)
-class CutOutcome:
-    """What became of the wanted tracks of one video.
-
-    Attributes:
-        done: the clips that were cut.
-        failed: (track id, reason, message) of the others.
-        note: what the decoder and the encoders did otherwise than asked, such as to fall back
-            from a GPU; else "".
-    """
-
-    done: tuple[ClipDone, ...]
-    failed: tuple[tuple[str, str, str], ...]
-    note: str = ""
-
-
-class PartlyCutError(Exception):
-    """A video was left early; what was finished of it stands and wants to be recorded.
-
-    Attributes:
-        outcome: what was finished.
-        cause: why it ended: StoppedError, TryLaterError or LacksError.
-    """
-
-    def __init__(self, outcome: CutOutcome, cause: Exception) -> None:
-        super().__init__(str(cause))
-        self.outcome = outcome
-        self.cause = cause
+MOST_SHARES = 4
+"""A decoder holds that part of `one_pass.BYTES_HELD` in any case."""
 
 
 class VideoCut:
@@ -87,23 +54,25 @@ class VideoCut:
     ) -> None:
         self._shop, self._seats, self._opened, self._decoder = shop, seats, opened, decoder
         self._info = info = decoder.info
-        self._failed: list[tuple[str, str, str]] = []
-        self._notes: list[str] = []
+        self._failed: list[Failed] = []
+        self._helpers_notes: list[str] = []
         self._error: BaseException | None = None
         self._lock = threading.Lock()
         plans = plan_tracks(tracks, (info.width, info.height), source_size)
         clips = [clip for track in due if (clip := self._begin(track, plans[track.track_id]))]
         self._clips = sorted(clips, key=lambda clip: clip.span.start)
         stretches = list(self._stretches())
-        held = one_pass.BYTES_HELD // (2 if len(stretches) > 1 else 1)
+        # One decoder may hold all of it; several share it, as far as that does not slow them.
+        shares = min(len(stretches), seats.most, MOST_SHARES) or 1
+        held = one_pass.BYTES_HELD // shares
         self._passes = [one_pass.Pass(info, s, held, self._is_stopped) for s in stretches]
 
     def _begin(self, track: Track, plan: CropPlan | ItemError) -> ClipInProgress | None:
         span = ClipSpan.of(track, self._info, self._shop.settings.max_clip_seconds)
         end = self._info.duration_seconds
-        if end is not None and span.lacks_frames(end, float(1 / self._info.rate)):
-            beyond = one_pass.beyond_end(span, self._info, f"at {end:.3f} s")
-            plan = plan if isinstance(plan, ItemError) else beyond
+        is_beyond = end is not None and span.lacks_frames(end, float(1 / self._info.rate))
+        if is_beyond and not isinstance(plan, ItemError):
+            plan = one_pass.beyond_end(span, self._info, f"at {end:.3f} s")
         if isinstance(plan, ItemError):
             self._failed.append((track.track_id, plan.reason, plan.message))
             return None
@@ -145,13 +114,14 @@ class VideoCut:
             self._seats.leave()
         for helper in helpers:
             helper.join()
-        self._notes.insert(0, note_of(self._decoder))
-        if self._error is None:
-            return self._collect()
-        self._abandon(self._error)
-        if isinstance(self._error, StoppedError | LacksError):
-            self._collect(self._error)
-        raise self._error
+        cause = None
+        if self._error is not None:
+            self._abandon(self._error)
+            if not isinstance(self._error, StoppedError | LacksError):
+                raise self._error
+            cause = self._error
+        notes = [note_of(self._decoder), *self._helpers_notes]
+        return collect(self._clips, self._shop.sink, self._failed, notes, cause)
 
     def _is_stopped(self) -> bool:
         return self._error is not None or self._shop.stop.is_set()
@@ -201,7 +171,7 @@ class VideoCut:
             at_end.callback(close_decoder, decoder)
             while not self._seats.are_too_few() and (one := self._next(last=True)) is not None:
                 self._do(one, decoder)
-            self._notes.append(note_of(decoder))
+            self._helpers_notes.append(note_of(decoder))
 
     def _abandon(self, error: BaseException) -> None:
         why = error if isinstance(error, StoppedError) else StoppedError(15)
@@ -210,43 +180,3 @@ class VideoCut:
         for clip in self._clips:
             with suppress(Exception):
                 clip.result.result()
-
-    def _collect(self, cause: Exception | None = None) -> CutOutcome:
-        """Wait for all clips; raise PartlyCutError where there is a cause to leave the video."""
-        done: list[ClipDone] = []
-        serious: Exception | None = None
-        for clip in self._clips:
-            try:
-                done.append(clip.result.result())
-            except ItemError as error:
-                self._failed.append((clip.track.track_id, error.reason, error.message))
-            except (OSError, RefusedNameError) as error:
-                told = of_file_error(error, clip.track.clip_name)
-                if isinstance(told, TryLaterError):
-                    serious = told
-                else:
-                    self._failed.append((clip.track.track_id, *told))
-            except StoppedError as error:
-                serious = error
-        done, refusal = self._gather(done)
-        serious = cause or refusal or serious
-        notes = dict.fromkeys([*self._notes, *(clip.note for clip in done)])
-        note = "; ".join(filter(None, notes))
-        outcome = CutOutcome(tuple(done), tuple(self._failed), note)
-        if serious is not None:
-            raise PartlyCutError(outcome, serious) from serious
-        return outcome
-
-    def _gather(self, done: list[ClipDone]) -> tuple[list[ClipDone], Exception | None]:
-        """Hand the clips to the sink, in the order in which they begin; return what it took."""
-        gathered = self._shop.sink.gather([clip.finished for clip in done])
-        taken = {clip.member.track_id: clip for clip in gathered.clips}
-        kept = [replace(c, finished=taken[c.track_id]) for c in done if c.track_id in taken]
-        if gathered.error is None:
-            return kept, None
-        lost = [clip for clip in done if clip.track_id not in taken]
-        told = of_file_error(gathered.error, lost[0].finished.member.clip_name)
-        if isinstance(told, TryLaterError):
-            return kept, told
-        self._failed += [(clip.track_id, *told) for clip in lost]
-        return kept, None

@@ -96,12 +96,12 @@ class Window:
 class Seats:
     """How many threads do the same at once: some in any case, others where a seat is free.
 
-    Args:
+    Attributes:
         most: seats that there are.
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._taken = 0
         self._lock = threading.Lock()
 
@@ -113,7 +113,7 @@ class Seats:
     def take_free(self) -> bool:
         """Sit down if a seat is free; return whether one was."""
         with self._lock:
-            is_free = self._taken < self._most
+            is_free = self._taken < self.most
             self._taken += is_free
             return is_free
 
@@ -125,4 +125,4 @@ class Seats:
     def are_too_few(self) -> bool:
         """Say whether more have sat down than there are seats."""
         with self._lock:
-            return self._taken > self._most
+            return self._taken > self.most
