@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 OTHER = "pyav"
 """The decoder that takes over: without a card its crops cost a third of torch's or less."""
 
+ONLY_ON_CARD = "its encoder takes no crops from the CPU: lower [decoder.cuda] `sessions`"
+
+
+def _no_room(card: int, error: LacksError) -> str:
+    return f"cuda:{card} lacks memory to decode it ({error.__cause__ or error})"
+
 
 def by_other(path: Path, threads: int) -> Decoder:
     """Open a file with the decoder that takes over, as any plugin is found."""
@@ -84,6 +90,9 @@ class CudaDecoder:
             except (DamagedFileError, RuntimeError) as error:  # torch's errors are RuntimeErrors
                 why = f"cuda:{card} does not open it: {error}"
                 continue
+            except LacksError as error:
+                reason, why = "memory", _no_room(card, error)
+                break
             if source.on_card:
                 if self._settings.nvenc:
                     self._context = cards.encoding_context(card)
@@ -111,15 +120,23 @@ class CudaDecoder:
             DamagedFileError: the file cannot be sought in.
         """
         last: int | None = None
-        for found in self._brought(spans):
-            if isinstance(found, Damage) and self._may_leave_card:
-                self._close_source()
-                self._leave_card("damage", f"cuda:{self._card} stopped: {found.message}")
-                break
-            last = last if isinstance(found, Damage) else found.pts
-            yield found
-        else:
-            return
+        try:
+            for found in self._brought(spans):
+                if isinstance(found, Damage) and self._may_leave_card:
+                    reason, why = "damage", f"cuda:{self._card} stopped: {found.message}"
+                    break
+                last = last if isinstance(found, Damage) else found.pts
+                yield found
+            else:
+                return
+        except LacksError as error:
+            if self._card is None:
+                raise
+            reason, why = "memory", _no_room(self._card, error)
+            if not self._may_leave_card:
+                raise LacksError(f"{why}; {ONLY_ON_CARD}") from error
+        self._close_source()
+        self._leave_card(reason, why)
         self._source = by_other(self._path, self._settings.threads)
         at = float("-inf") if last is None else float(last * self.info.time_base)
         left = [(max(start, at), stop) for start, stop in spans if stop >= at]
@@ -158,7 +175,7 @@ class CudaDecoder:
     def _no_memory(self) -> None:
         why = f"{self.device} has no memory left for crops of a frame"
         if self._context is not None:
-            raise LacksError(f"{why}, and its encoder takes none from the CPU; lower `sessions`")
+            raise LacksError(f"{why}; {ONLY_ON_CARD}")
         self._fall_back("memory", why)
 
     def _leave_card(self, reason: str, why: str) -> None:

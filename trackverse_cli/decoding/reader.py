@@ -33,7 +33,10 @@ GAP_SECONDS = 10.0
 """Where the container has no index of key frames, a longer gap is sought over, not decoded."""
 
 TRUSTING = frozenset({"hevc", "vp8", "vp9", "av1"})
-"""Codecs whose decoders take any bytes for a picture: holes in them have to be looked for."""
+"""Codecs whose decoders take any bytes for a picture: holes in them have to be looked for.
+
+A card takes any bytes of every codec.
+"""
 
 SKIPPING = frozenset({"h264"})
 """FFmpeg's decoders that leave out, if told so under way, what nothing at all is predicted from."""
@@ -63,6 +66,7 @@ class Reader:
     def __init__(self, path: Path, threads: int = 0, hwaccel: HWAccel | None = None) -> None:
         self._path = path
         self._container = opened(path, hwaccel)
+        self._is_by_card = hwaccel is not None
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         cores = threads or min(4, os.cpu_count() or 1)
@@ -215,7 +219,8 @@ class Reader:
 
     def _is_sound(self, packet: Packet[VideoStream]) -> bool:
         codec = self._stream.codec_context.codec.canonical_name
-        return not packet.is_corrupt and not (codec in TRUSTING and has_hole(bytes(packet)))
+        is_trusting = self._is_by_card or codec in TRUSTING
+        return not packet.is_corrupt and not (is_trusting and has_hole(bytes(packet)))
 
     def _go_to(self, start: float, last: int | None) -> None:
         """Stand where the frames from `start` on can be decoded, without decoding a gap."""

@@ -39,6 +39,12 @@ def scrambled(content: bytes) -> bytes:
     )
 
 
+def holed(content: bytes) -> bytes:
+    """Put zeros in place of all but the first third of a picture."""
+    place = len(content) // 3
+    return content[:place] + bytes(len(content) - place)
+
+
 class Sample:
     """One packet of a file: which it is in decoding order, and where its bytes are."""
 
