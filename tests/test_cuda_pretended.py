@@ -168,6 +168,20 @@ def test_the_card_s_memory_is_given_back(tmp_path: Path, card: Card) -> None:
     assert pretended_card.pieces_held() == before
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_card_that_torch_used_first_is_shared(
+    tmp_path: Path, card: Card, monkeypatch: pytest.MonkeyPatch, knows: bool
+) -> None:
+    monkeypatch.setattr(cuda_crops.torch.cuda, "is_initialized", lambda: knows)
+    monkeypatch.setattr(cards, "current", pretended_card.current)
+    path = make_video(tmp_path / "v.mp4", frames=10)
+    with pretended_card.torch_was_first():
+        decoder = CudaDecoder(path, CudaSettings(fall_back=False))
+        assert len(list(decoder.frames(EVERYTHING))) == 10
+        decoder.close()
+    assert card.told["picture"] >= 10
+
+
 @pytest.mark.parametrize("limit", ["memory", "pictures_left", "decoders"])
 @pytest.mark.parametrize("after", [0, 1, 6, 20, 45])
 def test_the_cpu_takes_over_where_the_card_cannot(

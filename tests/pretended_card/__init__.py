@@ -14,6 +14,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,19 +26,10 @@ if TYPE_CHECKING:
 
 DRIVER = Path(__file__).with_name("driver.c")
 LIBRARIES = {
-    "libcuda.so.1": (rb"\bcu[A-Z]\w+", ["-DCUDA"]),
+    "libcuda.so.1": (rb"\bcu(?!vid)[A-Z]\w+", ["-DCUDA"]),
     "libnvcuvid.so.1": (rb"\bcuvid\w+", []),
 }
-FLAGS = [
-    "-std=c11",
-    "-O2",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-Wno-unused-function",
-    "-shared",
-    "-fPIC",
-]
+COMPILER = ["cc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
 
 _loaded: dict[str, ctypes.CDLL] = {}
 
@@ -68,16 +60,14 @@ def install(folder: Path) -> None:
         return
     content = b"".join(one.read_bytes() for one in _ffmpeg())
     known = DRIVER.read_bytes()
-    for name, (pattern, flag) in LIBRARIES.items():
+    for name, (pattern, flags) in LIBRARIES.items():
         wanted = set(re.findall(pattern, content))
-        if name == "libcuda.so.1":
-            wanted -= {one for one in wanted if one.startswith(b"cuvid")}
         unused = sorted(one for one in wanted if re.search(rb"\b%b\(" % one, known) is None)
         own = folder / name.partition(".")[0]
         own.mkdir()
         (own / "unused.h").write_bytes(b"".join(b"UNUSED(%b)\n" % one for one in unused))
         built = own / name
-        words = ["cc", *FLAGS, *flag.split(), f"-I{own}", f"-Wl,-soname,{name}", "-o", str(built)]
+        words = [*COMPILER, *flags, f"-I{own}", f"-Wl,-soname,{name}", "-o", str(built)]
         subprocess.run([*words, str(DRIVER), "-lpthread"], check=True)
         _loaded[name] = ctypes.CDLL(str(built))
 
@@ -85,6 +75,29 @@ def install(folder: Path) -> None:
 def pieces_held() -> int:
     """How many pieces of the card's memory are held."""
     return int(_loaded["libcuda.so.1"].pretended_pieces())
+
+
+@contextmanager
+def torch_was_first() -> Iterator[None]:
+    """Have a program use the card already, with other flags than FFmpeg's, as torch does."""
+    driver = _loaded["libcuda.so.1"]
+    context = ctypes.c_void_p()
+    driver.cuDevicePrimaryCtxSetFlags(0, 0)
+    driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
+    yield
+    driver.cuDevicePrimaryCtxRelease(0)
+
+
+@contextmanager
+def current(_: int) -> Iterator[None]:
+    """Stand in for `cards.current`: make the context that all share this thread's for a while."""
+    driver = _loaded["libcuda.so.1"]
+    context = ctypes.c_void_p()
+    driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
+    driver.cuCtxPushCurrent_v2(context)
+    yield
+    driver.cuCtxPopCurrent_v2(ctypes.byref(context))
+    driver.cuDevicePrimaryCtxRelease(0)
 
 
 def _hash(content: bytes) -> int:

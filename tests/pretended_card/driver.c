@@ -71,7 +71,7 @@ static void discounted(long *count)
 
 enum { TEXTURE_ALIGNMENT = 14, HOST = 1, DEPTH = 64 };
 
-static int primary, other;
+static int primary;
 static unsigned primary_flags;
 static long primary_users, pieces;
 static __thread void *stack[DEPTH];
@@ -137,7 +137,7 @@ Result cuDevicePrimaryCtxRelease(int device)
 
 Result cuCtxPushCurrent_v2(void *context)
 {
-    if (depth == DEPTH || (context != &primary && context != &other))
+    if (depth == DEPTH || context != &primary)
         return NO_CONTEXT;
     stack[depth++] = context;
     return FINE;
