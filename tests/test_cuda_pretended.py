@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+import av
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed")
@@ -25,6 +26,7 @@ from trackverse_cli.errors import DamagedFileError, LacksError
 from trackverse_cli.testing import DecoderContract
 from trackverse_cuda import cards
 from trackverse_cuda import crops as cuda_crops
+from trackverse_cuda.batches import Places
 from trackverse_cuda.decoder import CudaDecoder
 from trackverse_cuda.settings import CudaSettings
 from trackverse_pyav.decoder import PyavDecoder
@@ -97,6 +99,24 @@ def batched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch, "empty", lambda *a, pin_memory=False, **k: empty(*a, **k))
+
+
+@pytest.fixture
+def nvenc(card: Card, batched: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card that encodes as well."""
+    torch: Any = cuda_crops.torch
+    planes = Places.planes
+
+    def found(self: Places, run: Any) -> tuple[Any, ...]:
+        got = planes(self, run)
+        return pretended_card.on_card(got) if len(got) == 2 else got
+
+    monkeypatch.setattr(Places, "planes", found)
+    monkeypatch.setattr(cuda_crops.Picture, "on", lambda self, device: self)
+    monkeypatch.setattr(torch, "full", pretended_card.full)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+    monkeypatch.setattr(cards, "current", pretended_card.current)
+    cards.encoding_context.cache_clear()
 
 
 class TestOnAPretendedCard(DecoderContract):
@@ -218,7 +238,7 @@ def test_a_full_card_is_an_error_where_nothing_may_take_over(
 ) -> None:
     path = make_video(tmp_path / "v.mp4", frames=60)
     card.limit(memory=after)
-    with pytest.raises(LacksError, match=r"cuda:0 lacks memory.*fall_back is off") as caught:
+    with pytest.raises(LacksError, match=r"cuda:0 has no memory.*fall_back is off") as caught:
         held = list(CudaDecoder(path, CudaSettings(fall_back=False)).frames(EVERYTHING))  # noqa: F841 - the card's memory is full of them
     assert "\n" not in str(caught.value)
 
@@ -270,31 +290,91 @@ def test_ten_videos_at_once(tmp_path: Path, card: Card) -> None:
     assert set(cards._sessions.values()) == {0}
 
 
+@pytest.fixture
+def cut(project: Project) -> Cut:
+    return Cut(project)
+
+
+class Cut:
+    """Clips of one video as the decoder `pyav` cuts them, and then as the card does."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.video = project.video("abcdefghijk", size=(640, 360), frames=100, draw=textured)
+        for first, last, box in [(0.2, 1.5, 0.5), (0.9, 2.1, 0.8), (2.9, 3.6, 0.5)]:
+            project.track("abcdefghijk", first, last, box=box, size=(640, 360))
+        # NVENC takes none that is as small as this.
+        project.track("abcdefghijk", 2.9, 3.6, box=0.1, size=(640, 360))
+        project.fetch()
+        # Of such quality that what the encoder loses does not hide how the crops differ.
+        project.env["TRACKVERSE_ENCODE__CRF"] = "4"
+        self.clips = [project.clip(line) for line in project.lines if isinstance(line, dict)]
+        project.run("extract-tracks").exits(0)
+        self.expected = [(times_of(clip), frames_of(clip)) for clip in self.clips]
+        for clip in self.clips:
+            clip.unlink()
+
+    def on_card(self, card: Card, **limits: int) -> str:
+        """Cut them anew, hold them against the first ones, and return the ledger's note."""
+        card.teach(self.video)
+        card.limit(**limits)
+        self.project.run("extract-tracks", "--decoder", "cuda").exits(0)
+        assert card.told["picture"] > 1
+        assert card.told["unknown picture"] == 0
+        for clip, (times, frames) in zip(self.clips, self.expected, strict=True):
+            assert times_of(clip) == times
+            for one, other in zip(frames_of(clip), frames, strict=True):
+                assert psnr(one.to_ndarray(), other.to_ndarray()) >= 45
+        return next(
+            line.get("note", "") for line in reversed(self.project.ledger())
+            if line["kind"] == "clips"
+        )  # fmt: skip
+
+
+NO_NVENC = "h264_nvenc does not open, so libx264 encodes"
+LIMITS: list[tuple[dict[str, int], str]] = [
+    ({}, r"^$"),
+    ({"pictures_left": 45}, r"^cuda:0 stopped at 1\.\d+ s$"),
+    ({"memory": 2}, r"^cuda:0 has no memory left to decode it$"),
+]
+
+
 @pytest.mark.usefixtures("batched")
-@pytest.mark.parametrize("limits", [{}, {"pictures_left": 45}, {"memory": 2}], ids=str)
+@pytest.mark.parametrize(("limits", "note"), LIMITS, ids=str)
 def test_clips_are_those_of_the_decoder_pyav(
-    project: Project, card: Card, limits: dict[str, int]
+    cut: Cut, card: Card, limits: dict[str, int], note: str
 ) -> None:
-    video = project.video("abcdefghijk", frames=100, draw=textured)
-    for first, last, box in [(0.2, 1.5, 0.5), (0.9, 2.1, 0.8), (2.9, 3.6, 0.4)]:
-        project.track("abcdefghijk", first, last, box=box)
-    project.fetch()
-    # Of such quality that what the encoder loses does not hide how the crops differ.
-    project.env["TRACKVERSE_ENCODE__CRF"] = "4"
-    clips = [project.clip(line) for line in project.lines if isinstance(line, dict)]
-    project.run("extract-tracks").exits(0)
-    expected = [(times_of(clip), frames_of(clip)) for clip in clips]
-    for clip in clips:
-        clip.unlink()
-    card.teach(video)
-    card.limit(**limits)
-    project.run("extract-tracks", "--decoder", "cuda").exits(0)
-    assert card.told["picture"] > 1
-    assert card.told["unknown picture"] == 0
-    for clip, (times, frames) in zip(clips, expected, strict=True):
-        assert times_of(clip) == times
-        for one, other in zip(frames_of(clip), frames, strict=True):
-            assert psnr(one.to_ndarray(), other.to_ndarray()) >= 45
-    notes = {line.get("note") for line in project.ledger() if line["kind"] == "clips"}
-    said = [note for note in notes if note and re.match(r"cuda:0 (stopped|lacks memory)", note)]
-    assert bool(said) == bool(limits)
+    assert re.search(note, cut.on_card(card, **limits))
+
+
+@pytest.mark.usefixtures("nvenc")
+@pytest.mark.parametrize(("limits", "note"), LIMITS, ids=str)
+def test_clips_are_encoded_on_the_card(
+    cut: Cut, card: Card, limits: dict[str, int], note: str
+) -> None:
+    """Also where the CPU decodes the rest of a video."""
+    cut.project.env["TRACKVERSE_DECODER__CUDA__NVENC"] = "true"
+    told = cut.on_card(card, **limits)
+    assert told.endswith(NO_NVENC)
+    assert re.search(note, told.removesuffix(NO_NVENC).removesuffix("; "))
+    assert card.told["encoder, forwards only"] == 3
+    assert card.told["encoded"] == sum(len(times) for times, _ in cut.expected[:3]) + 1
+    for clip in cut.clips[:3]:
+        with av.open(str(clip)) as container:
+            packets = {packet.pts: bytes(packet) for packet in container.demux(video=0)}
+        slices = {pts: [*pretended_card.slices(one, "h264", 4)] for pts, one in packets.items()}
+        keys = [pts for pts, found in slices.items() if found and found[0][0] & 31 == 5]
+        assert keys == [0, 6144, 12288][: len(keys)]
+
+
+@pytest.mark.usefixtures("nvenc")
+@pytest.mark.parametrize("most", [0, 1])
+def test_with_too_few_encoders_the_cpu_encodes(cut: Cut, card: Card, most: int) -> None:
+    """GeForce cards open a few; one is opened to see whether there is any."""
+    cut.project.env["TRACKVERSE_DECODER__CUDA__NVENC"] = "true"
+    note = cut.on_card(card, sessions=most)
+    if most == 0:
+        assert (note, card.told["encoded"]) == ("", 0)  # as without `nvenc`
+    else:
+        assert note == NO_NVENC
+        assert card.told["encoder, forwards only"] >= 1

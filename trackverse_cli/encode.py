@@ -230,7 +230,7 @@ def encoder_options(codec: str, settings: EncodeSettings) -> dict[str, str]:
     if codec.endswith("_nvenc"):
         # Its presets and its scale of quality are its own; p4 is the middle of p1 to p7.
         quality = {"preset": "p4", "rc": "vbr", "cq": f"{settings.crf:g}", "b": "0"}
-        return quality | {"forced-idr": "1", "no-scenecut": "1"}
+        return quality | {"bf": "0", "forced-idr": "1", "no-scenecut": "1"}
     options = {"crf": f"{settings.crf:g}"}
     if settings.preset:
         options["preset"] = settings.preset

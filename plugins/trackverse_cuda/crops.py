@@ -142,9 +142,11 @@ class CudaFrame:
     def crop(self, boxes: Floats, sizes: Sequence[Size]) -> Sequence[VideoFrame]:
         """Return the boxes as frames of `sizes`: on a card all at once, with one transfer."""
         picture = picture_of(self._frame)
-        if not picture.on_card:
+        if not picture.on_card and self._context is None:
             return HostCrops(picture, self._to_coded, boxes, sizes)
         try:
+            if not picture.on_card and self._context is not None:
+                picture = picture.on(f"cuda:{self._context.device_id}")
             return self._crop_on_card(picture, boxes, sizes)
         except torch.cuda.OutOfMemoryError:
             torch.cuda.empty_cache()

@@ -23,11 +23,9 @@ if TYPE_CHECKING:
 OTHER = "pyav"
 """The decoder that takes over: without a card its crops cost a third of torch's or less."""
 
-ONLY_ON_CARD = "its encoder takes no crops from the CPU: lower [decoder.cuda] `sessions`"
 
-
-def _no_room(card: int, error: LacksError) -> str:
-    return f"cuda:{card} lacks memory to decode it ({error.__cause__ or error})"
+def _no_room(card: int) -> str:
+    return f"cuda:{card} has no memory left to decode it"
 
 
 def by_other(path: Path, threads: int) -> Decoder:
@@ -90,8 +88,8 @@ class CudaDecoder:
             except (DamagedFileError, RuntimeError) as error:  # torch's errors are RuntimeErrors
                 why = f"cuda:{card} does not open it: {error}"
                 continue
-            except LacksError as error:
-                reason, why = "memory", _no_room(card, error)
+            except LacksError:
+                reason, why = "memory", _no_room(card)
                 break
             if source.on_card:
                 if self._settings.nvenc:
@@ -122,31 +120,27 @@ class CudaDecoder:
         last: int | None = None
         try:
             for found in self._brought(spans):
-                if isinstance(found, Damage) and self._may_leave_card:
-                    reason, why = "damage", f"cuda:{self._card} stopped: {found.message}"
+                if isinstance(found, Damage) and self._card is not None:
+                    reason, why = "damage", f"cuda:{self._card} stopped at {found.start:.3f} s"
                     break
                 last = last if isinstance(found, Damage) else found.pts
                 yield found
             else:
                 return
-        except LacksError as error:
+        except LacksError:
             if self._card is None:
                 raise
-            reason, why = "memory", _no_room(self._card, error)
-            if not self._may_leave_card:
-                raise LacksError(f"{why}; {ONLY_ON_CARD}") from error
+            reason, why = "memory", _no_room(self._card)
         self._close_source()
         self._leave_card(reason, why)
-        self._source = by_other(self._path, self._settings.threads)
+        # Where clips are encoded on the card, their crops are taken there all the same.
+        kind = Source if self._context is not None else by_other
+        self._source = kind(self._path, self._settings.threads)
         at = float("-inf") if last is None else float(last * self.info.time_base)
         left = [(max(start, at), stop) for start, stop in spans if stop >= at]
         for found in self._brought(left):
             if isinstance(found, Damage) or last is None or found.pts > last:
                 yield found
-
-    @property
-    def _may_leave_card(self) -> bool:
-        return self._card is not None and self._context is None
 
     def close(self) -> None:
         """Close the file and give the place on the card back; frames stay valid."""
@@ -173,9 +167,12 @@ class CudaDecoder:
                 yield CudaFrame(found, to_coded, self._context, self._no_memory)
 
     def _no_memory(self) -> None:
-        why = f"{self.device} has no memory left for crops of a frame"
         if self._context is not None:
-            raise LacksError(f"{why}; {ONLY_ON_CARD}")
+            raise LacksError(
+                f"cuda:{self._context.device_id} has no memory left for crops of a frame, and its "
+                "encoder takes none from the CPU; lower [decoder.cuda] `sessions`"
+            )
+        why = f"{self.device} has no memory left for crops of a frame"
         self._fall_back("memory", why)
 
     def _leave_card(self, reason: str, why: str) -> None:

@@ -59,6 +59,10 @@ class Picture:
         """Return the picture in main memory, at no cost in the card's memory."""
         return Picture(_down(self.luma), tuple(_down(one) for one in self.chroma), self.scale)
 
+    def on(self, device: str) -> Picture:
+        """Return the picture copied to a card."""
+        return Picture(self.luma.to(device), tuple(c.to(device) for c in self.chroma), self.scale)
+
     def window(self, plane: int, across: slice, down: slice) -> Tensor:
         """Return a part of the luma (plane 0) or chroma (1) as (1 or 2, h, w) float32."""
         if plane == 0:

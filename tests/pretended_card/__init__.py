@@ -1,9 +1,9 @@
 """A card that is only pretended: FFmpeg's and PyAV's own NVDEC code runs on a driver of ours.
 
-`install` builds the driver (`driver.c`) and loads it into this process. FFmpeg asks the system for
-libraries by name and is given those that are there. What a picture decodes to it is told by
-`teach`. Torch has no such driver: its tensors of the card's memory are made as those of main
-memory, which it is.
+`install` builds the driver (`driver.c`, `nvenc.c`) and loads it into this process. FFmpeg asks the
+system for libraries by name and is given those that are there. What a picture decodes to it is told
+by `teach`. Torch has no such driver: its tensors of the card's memory are made as those of main
+memory, which it is, and are told to be on the card where an encoder takes them.
 """
 
 from __future__ import annotations
@@ -20,17 +20,22 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
+import torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DRIVER = Path(__file__).with_name("driver.c")
+HERE = Path(__file__).parent
 LIBRARIES = {
-    "libcuda.so.1": (rb"\bcu(?!vid)[A-Z]\w+", ["-DCUDA"]),
-    "libnvcuvid.so.1": (rb"\bcuvid\w+", []),
+    "libcuda.so.1": ("driver.c", ["-DCUDA"], rb"\bcu(?!vid)[A-Z]\w+"),
+    "libnvcuvid.so.1": ("driver.c", [], rb"\bcuvid\w+"),
+    "libnvidia-encode.so.1": ("nvenc.c", [], rb"\bNvEncodeAPI\w+"),
 }
+"""What each is built from, and what FFmpeg looks up in it."""
+
 COMPILER = ["cc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
 
+_full = torch.full
 _loaded: dict[str, ctypes.CDLL] = {}
 
 
@@ -42,8 +47,6 @@ def missing() -> str | None:
         return "there is no C compiler `cc`"
     if not _ffmpeg():
         return "this PyAV was not installed from a wheel, and its FFmpeg is elsewhere"
-    import torch
-
     if torch.version.cuda is not None:
         return "torch is built with CUDA, and would find the pretended driver"
     return None
@@ -59,8 +62,8 @@ def install(folder: Path) -> None:
     if _loaded:
         return
     content = b"".join(one.read_bytes() for one in _ffmpeg())
-    known = DRIVER.read_bytes()
-    for name, (pattern, flags) in LIBRARIES.items():
+    for name, (source, flags, pattern) in LIBRARIES.items():
+        known = (HERE / source).read_bytes()
         wanted = set(re.findall(pattern, content))
         unused = sorted(one for one in wanted if re.search(rb"\b%b\(" % one, known) is None)
         own = folder / name.partition(".")[0]
@@ -68,7 +71,7 @@ def install(folder: Path) -> None:
         (own / "unused.h").write_bytes(b"".join(b"UNUSED(%b)\n" % one for one in unused))
         built = own / name
         words = [*COMPILER, *flags, f"-I{own}", f"-Wl,-soname,{name}", "-o", str(built)]
-        subprocess.run([*words, str(DRIVER), "-lpthread"], check=True)
+        subprocess.run([*words, str(HERE / source), "-lpthread"], check=True)
         _loaded[name] = ctypes.CDLL(str(built))
 
 
@@ -106,16 +109,42 @@ def _hash(content: bytes) -> int:
     return int(count(content, len(content)))
 
 
-def tensor_of(capsule: Any) -> Any:
-    """Make a tensor of a plane that PyAV says is on the card."""
-    import torch
-
+def _kind_of_memory(capsule: Any) -> ctypes.c_int32:
+    """Return where DLPack says what kind of device a tensor is on: 1 main memory, 2 CUDA."""
     api = ctypes.pythonapi.PyCapsule_GetPointer
     api.restype, api.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    kind = ctypes.c_int32.from_address(api(capsule, b"dltensor") + 8)
-    assert kind.value in (1, 2), "neither main memory nor CUDA's"
+    return ctypes.c_int32.from_address(api(capsule, b"dltensor") + 8)
+
+
+def tensor_of(capsule: Any) -> Any:
+    """Make a tensor of a plane that PyAV says is on the card."""
+    kind = _kind_of_memory(capsule)
+    assert kind.value in (1, 2)
     kind.value = 1
     return torch.utils.dlpack.from_dlpack(capsule)
+
+
+class CardTensor(torch.Tensor):
+    """A tensor that says it is on the card; so do its parts."""
+
+    def __dlpack_device__(self) -> tuple[Any, int]:
+        return 2, 0
+
+    def __dlpack__(self, **_: Any) -> Any:
+        capsule = self.as_subclass(torch.Tensor).__dlpack__()
+        _kind_of_memory(capsule).value = 2
+        return capsule
+
+
+def full(*words: Any, device: str, **how: Any) -> Any:
+    """Stand in for `torch.full` on the card."""
+    assert device == "cuda:0"
+    return _full(*words, **how).as_subclass(CardTensor)
+
+
+def on_card(planes: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Say that planes are on the card."""
+    return tuple(plane.as_subclass(CardTensor) for plane in planes)
 
 
 def teach(path: Path, pictures: Path) -> None:
@@ -141,11 +170,11 @@ def teach(path: Path, pictures: Path) -> None:
                 if codec == "vp9":
                     sent = _last_frame(content)
                 else:
-                    sent = b"".join(b"\0\0\1" + one for one in _slices(content, codec, prefix))
+                    sent = b"".join(b"\0\0\1" + one for one in slices(content, codec, prefix))
                 file.write(struct.pack("<Q", _hash(sent)) + _surface(frames[pts], coded))
 
 
-def _slices(packet: bytes, codec: str, prefix: int) -> Iterator[bytes]:
+def slices(packet: bytes, codec: str, prefix: int) -> Iterator[bytes]:
     """Yield the units of a packet that hold a slice; only those are sent to NVDEC."""
     at = 0
     while at + prefix < len(packet):
