@@ -325,10 +325,8 @@ class Cut:
             assert times_of(clip) == times
             for one, other in zip(frames_of(clip), frames, strict=True):
                 assert psnr(one.to_ndarray(), other.to_ndarray()) >= 45
-        return next(
-            line.get("note", "") for line in reversed(self.project.ledger())
-            if line["kind"] == "clips"
-        )  # fmt: skip
+        lines = [line for line in self.project.ledger() if line["kind"] == "clips"]
+        return str(max(lines, key=lambda line: line["time"]).get("note", ""))
 
 
 NO_NVENC = "h264_nvenc does not open, so libx264 encodes"
