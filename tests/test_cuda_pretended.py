@@ -10,7 +10,6 @@ import gc
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -90,13 +89,14 @@ def batched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Crop as on a card, all boxes of a frame at once, and wait for them."""
 
     class Event:
+        def __init__(self, blocking: bool) -> None: ...
         def record(self) -> None: ...
         def synchronize(self) -> None: ...
 
     torch: Any = cuda_crops.torch
     empty = torch.empty
     monkeypatch.setattr(cuda_crops.Picture, "on_card", True)
-    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "device", pretended_card.device)
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch, "empty", lambda *a, pin_memory=False, **k: empty(*a, **k))
 
@@ -363,6 +363,19 @@ def test_clips_are_encoded_on_the_card(
         slices = {pts: [*pretended_card.slices(one, "h264", 4)] for pts, one in packets.items()}
         keys = [pts for pts, found in slices.items() if found and found[0][0] & 31 == 5]
         assert keys == [0, 6144, 12288][: len(keys)]
+
+
+@pytest.mark.usefixtures("nvenc")
+@pytest.mark.parametrize("encodes", [False, True])
+def test_the_second_card_does_as_the_first(
+    cut: Cut, card: Card, monkeypatch: pytest.MonkeyPatch, encodes: bool
+) -> None:
+    monkeypatch.setattr(cards, "card_for", lambda _: (1, None))
+    monkeypatch.setattr(pretended_card.CardTensor, "card", 1)
+    cut.project.env["TRACKVERSE_DECODER__CUDA__NVENC"] = str(encodes).lower()
+    assert cut.on_card(card) == (NO_NVENC if encodes else "")
+    assert card.told["encoder, forwards only"] == 3 * encodes
+    assert set(cards._sessions) == {1}
 
 
 @pytest.mark.usefixtures("nvenc")

@@ -83,9 +83,14 @@ class CardCrops(Sequence[VideoFrame]):
         if self._ready is not None:
             self._ready.synchronize()
         planes = self._places[at].planes(self._run)
-        if len(planes) == 2:
+        if len(planes) == 3:
+            # NumPy says of pinned memory what the encoder needs to know: it is main memory.
+            return VideoFrame.from_dlpack([plane.numpy() for plane in planes], "yuv420p")
+        if self._context is None:
+            return VideoFrame.from_dlpack(planes, "nv12")
+        # Torch hands out no memory of a card but the one that is current on the thread.
+        with torch.cuda.device(self._context.device_id):
             return VideoFrame.from_dlpack(planes, "nv12", cuda_context=self._context)
-        return VideoFrame.from_dlpack(planes, "yuv420p")
 
 
 class HostCrops(Sequence[VideoFrame]):
@@ -162,6 +167,7 @@ class CudaFrame:
             if not on_card:
                 host = torch.empty(run.shape, dtype=run.dtype, pin_memory=True)
                 run = host.copy_(run, non_blocking=True)
-            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's own gap
+            # Who waits for it is an encoding thread, whose core the others can use meanwhile.
+            ready = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch's own gap
             ready.record()
         return CardCrops(run, places, ready, self._context)

@@ -14,6 +14,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ LIBRARIES = {
 COMPILER = ["cc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
 
 _full = torch.full
+_thread = threading.local()
 _loaded: dict[str, ctypes.CDLL] = {}
 
 
@@ -84,23 +86,38 @@ def pieces_held() -> int:
 def torch_was_first() -> Iterator[None]:
     """Have a program use the card already, with other flags than FFmpeg's, as torch does."""
     driver = _loaded["libcuda.so.1"]
-    context = ctypes.c_void_p()
     driver.cuDevicePrimaryCtxSetFlags(0, 0)
-    driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
-    yield
-    driver.cuDevicePrimaryCtxRelease(0)
+    with _context(0):
+        yield
 
 
 @contextmanager
-def current(_: int) -> Iterator[None]:
-    """Stand in for `cards.current`: make the context that all share this thread's for a while."""
+def _context(card: int) -> Iterator[ctypes.c_void_p]:
     driver = _loaded["libcuda.so.1"]
     context = ctypes.c_void_p()
-    driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
-    driver.cuCtxPushCurrent_v2(context)
+    driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), card)
+    yield context
+    driver.cuDevicePrimaryCtxRelease(card)
+
+
+@contextmanager
+def device(card: Any) -> Iterator[None]:
+    """Stand in for `torch.cuda.device`: make a card the current one of this thread for a while."""
+    before = getattr(_thread, "card", 0)
+    # What torch says is on a card is, here, in main memory.
+    _thread.card = card if isinstance(card, int) else before
     yield
-    driver.cuCtxPopCurrent_v2(ctypes.byref(context))
-    driver.cuDevicePrimaryCtxRelease(0)
+    _thread.card = before
+
+
+@contextmanager
+def current(card: int) -> Iterator[None]:
+    """Stand in for `cards.current`, with the context that all share."""
+    driver = _loaded["libcuda.so.1"]
+    with device(card), _context(card) as context:
+        driver.cuCtxPushCurrent_v2(context)
+        yield
+        driver.cuCtxPopCurrent_v2(ctypes.byref(context))
 
 
 def _hash(content: bytes) -> int:
@@ -109,36 +126,39 @@ def _hash(content: bytes) -> int:
     return int(count(content, len(content)))
 
 
-def _kind_of_memory(capsule: Any) -> ctypes.c_int32:
-    """Return where DLPack says what kind of device a tensor is on: 1 main memory, 2 CUDA."""
+def _place(capsule: Any) -> Any:
+    """Return where DLPack says a tensor is: what kind of memory (1 main, 2 CUDA's), which card."""
     api = ctypes.pythonapi.PyCapsule_GetPointer
     api.restype, api.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return ctypes.c_int32.from_address(api(capsule, b"dltensor") + 8)
+    return (ctypes.c_int32 * 2).from_address(api(capsule, b"dltensor") + 8)
 
 
 def tensor_of(capsule: Any) -> Any:
-    """Make a tensor of a plane that PyAV says is on the card."""
-    kind = _kind_of_memory(capsule)
-    assert kind.value in (1, 2)
-    kind.value = 1
+    """Make a tensor of a plane that PyAV says is on a card, or is not."""
+    place = _place(capsule)
+    assert place[0] in (1, 2)
+    place[:] = [1, 0]
     return torch.utils.dlpack.from_dlpack(capsule)
 
 
 class CardTensor(torch.Tensor):
-    """A tensor that says it is on the card; so do its parts."""
+    """A tensor that says it is on the card `card`; so do its parts.
 
-    def __dlpack_device__(self) -> tuple[Any, int]:
-        return 2, 0
+    Like torch's own it hands its memory out only where its card is the current one.
+    """
+
+    card = 0
 
     def __dlpack__(self, **_: Any) -> Any:
+        assert getattr(_thread, "card", 0) == self.card, "torch refuses this"
         capsule = self.as_subclass(torch.Tensor).__dlpack__()
-        _kind_of_memory(capsule).value = 2
+        _place(capsule)[:] = [2, self.card]
         return capsule
 
 
 def full(*words: Any, device: str, **how: Any) -> Any:
     """Stand in for `torch.full` on the card."""
-    assert device == "cuda:0"
+    assert device == f"cuda:{CardTensor.card}"
     return _full(*words, **how).as_subclass(CardTensor)
 
 

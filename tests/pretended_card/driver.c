@@ -69,11 +69,15 @@ static void discounted(long *count)
 
 #ifdef CUDA
 
-enum { TEXTURE_ALIGNMENT = 14, HOST = 1, DEPTH = 64 };
+enum { TEXTURE_ALIGNMENT = 14, HOST = 1, DEPTH = 64, CARDS = 2 };
 
-static int primary;
-static unsigned primary_flags;
-static long primary_users, pieces;
+typedef struct {
+    unsigned flags;
+    long users;
+} Context;
+
+static Context primary[CARDS];
+static long pieces;
 static __thread void *stack[DEPTH];
 static __thread int depth;
 
@@ -81,20 +85,20 @@ Result cuInit(unsigned flags) { return flags ? INVALID : FINE; }
 
 Result cuDeviceGetCount(int *count)
 {
-    *count = 1;
+    *count = CARDS;
     return FINE;
 }
 
 Result cuDeviceGet(int *device, int number)
 {
     *device = number;
-    return number ? NO_DEVICE : FINE;
+    return number < CARDS ? FINE : NO_DEVICE;
 }
 
 Result cuDeviceGetAttribute(int *value, int which, int device)
 {
     *value = which == TEXTURE_ALIGNMENT ? 512 : 1;
-    return device ? NO_DEVICE : FINE;
+    return device < CARDS ? FINE : NO_DEVICE;
 }
 
 Result cuGetErrorName(int error, const char **name)
@@ -111,33 +115,33 @@ Result cuGetErrorString(int error, const char **text)
 
 Result cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active)
 {
-    *flags = primary_flags;
-    *active = primary_users > 0;
-    return device ? NO_DEVICE : FINE;
+    *flags = primary[device].flags;
+    *active = primary[device].users > 0;
+    return FINE;
 }
 
 Result cuDevicePrimaryCtxSetFlags(int device, unsigned flags)
 {
-    primary_flags = flags;
-    return device ? NO_DEVICE : FINE;
+    primary[device].flags = flags;
+    return FINE;
 }
 
 Result cuDevicePrimaryCtxRetain(void **context, int device)
 {
-    counted(&primary_users, "");
-    *context = &primary;
-    return device ? NO_DEVICE : FINE;
+    counted(&primary[device].users, "");
+    *context = &primary[device];
+    return FINE;
 }
 
 Result cuDevicePrimaryCtxRelease(int device)
 {
-    discounted(&primary_users);
-    return device ? NO_DEVICE : FINE;
+    discounted(&primary[device].users);
+    return FINE;
 }
 
 Result cuCtxPushCurrent_v2(void *context)
 {
-    if (depth == DEPTH || context != &primary)
+    if (depth == DEPTH || !context)
         return NO_CONTEXT;
     stack[depth++] = context;
     return FINE;
