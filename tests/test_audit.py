@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.project import Project
-from trackverse_cli import auditor, checked
+from trackverse_cli import ahead, auditor, checked
 from trackverse_cli.checked import ENTRY, Checked, Stamp
 from trackverse_cli.errors import ItemError
 from trackverse_cli.probe import check_clip
@@ -363,13 +363,13 @@ def test_results_come_in_order_and_no_more_are_begun_than_needed() -> None:
         time.sleep(0.001 * (number % 3))
         return -number
 
-    answers = auditor._in_order(work, range(1000), 2)
+    answers = ahead.in_order(work, range(1000), 2, "test", ahead=16)
     first = [next(answers) for _ in range(5)]
     assert first == [(number, -number) for number in range(5)]
     answers.close()  # type: ignore[attr-defined]
-    assert len(begun) <= 5 + 2 * auditor.AHEAD + 2
-    assert list(auditor._in_order(work, range(50), 3)) == [(n, -n) for n in range(50)]
-    assert list(auditor._in_order(work, range(5), 0)) == [(n, -n) for n in range(5)]
+    assert len(begun) <= 5 + 2 * 16 + 2
+    assert list(ahead.in_order(work, range(50), 3, "test")) == [(n, -n) for n in range(50)]
+    assert list(ahead.in_order(work, range(5), 0, "test")) == [(n, -n) for n in range(5)]
 
 
 def failing(number: int) -> int:
@@ -380,4 +380,4 @@ def failing(number: int) -> int:
 def test_what_goes_wrong_in_a_thread_is_told(threads: int) -> None:
     run: Callable[[int], int] = failing
     with pytest.raises(ItemError, match="0"):
-        list(auditor._in_order(run, range(9), threads))
+        list(ahead.in_order(run, range(9), threads, "test"))

@@ -9,7 +9,8 @@ import av
 import pytest
 
 from tests.videos import textured
-from trackverse_cli.encode import ClipOrigin, ClipWriter, problem_of_encoder
+from trackverse_cli.encode import ClipOrigin, ClipWriter
+from trackverse_cli.encoders import problem_of_encoder
 from trackverse_cli.interfaces import Colour, VideoInfo
 from trackverse_cli.settings import EncodeSettings
 

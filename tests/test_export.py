@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pyarrow import parquet
 
-from trackverse_cli import exporting
-from trackverse_cli.exporting import export_schema
+from trackverse_cli import export_rows, exporting
+from trackverse_cli.export_rows import export_schema
 from trackverse_cli.files import checksum
 from trackverse_cli.outputs import Member, ShardWriter, shards_folder
 
@@ -123,7 +123,7 @@ def test_a_clip_in_a_shard_has_its_place(lab: Project, tmp_path: Path) -> None:
 def test_many_videos_are_written_in_pieces(
     lab: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "VIDEOS_AT_ONCE", 1)
+    monkeypatch.setattr(export_rows, "VIDEOS_AT_ONCE", 1)
     monkeypatch.setattr(exporting, "ROWS_IN_GROUP", 1)
     table = tmp_path / "clips.parquet"
     lab.run("export", str(table)).exits(0)

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from trackverse_cli.auditor import Clip
-from trackverse_cli.findings import Tally
+from trackverse_cli.findings import Clip, Tally
 from trackverse_cli.report.page import style
 from trackverse_cli.report.sample import OF_A_CLASS, Few, Sample
 from trackverse_cli.report.tables import ROWS, bar, folded

@@ -10,12 +10,12 @@ import numpy as np
 from loguru import logger
 
 from trackverse_cli import __version__
-from trackverse_cli.auditor import Auditor, ClipFinding, VideoFinding
+from trackverse_cli.auditor import Auditor
 from trackverse_cli.catalog import Catalog, open_catalog
 from trackverse_cli.checked import Checked
 from trackverse_cli.clock import Clock, SystemClock, utc_text
 from trackverse_cli.errors import UsageError
-from trackverse_cli.findings import Audit, Tally, due_ranks
+from trackverse_cli.findings import Audit, ClipFinding, Tally, VideoFinding, due_ranks
 from trackverse_cli.ledger import Ledger, read_ledger
 from trackverse_cli.machine import usable_cores
 from trackverse_cli.manifest import Held, Lost, read_head

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from trackverse_cli.ahead import in_order
 from trackverse_cli.checked import Checked, Stamp
 from trackverse_cli.errors import ItemError
 from trackverse_cli.files import checksum
+from trackverse_cli.findings import Clip, ClipFinding, VideoFinding
 from trackverse_cli.ledger import ClipRecord
 from trackverse_cli.listed import ListedWorklist
 from trackverse_cli.outputs import Place, ShardIndex, check_member
@@ -19,7 +19,7 @@ from trackverse_cli.recipe import ORIGINAL
 from trackverse_cli.worklist import COMPLETE, State, Verdict, not_there
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -29,61 +29,11 @@ if TYPE_CHECKING:
     from trackverse_cli.layout import Layout
     from trackverse_cli.ledger import LedgerState
 
-T = TypeVar("T")
-U = TypeVar("U")
-
 VIDEOS_AT_ONCE = 2048
 """Videos whose clips are listed at once, which bounds memory."""
 
 AHEAD = 16
 """Files that wait for each worker, so that none is idle while the results are taken in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One clip that is to be."""
-
-    row: int
-    video_id: str
-    track_id: str
-    clip_name: str
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClipFinding:
-    """What was found of one clip.
-
-    Attributes:
-        clip: which one.
-        verdict: where it stands.
-        frames: how many it has, 0 where nobody needed to know.
-        is_news: whether it is damaged in a way that the ledger does not tell.
-        healed: what to record of a clip that the ledger calls damaged and that is sound.
-    """
-
-    clip: Clip
-    verdict: Verdict
-    frames: int = 0
-    is_news: bool = False
-    healed: ClipRecord | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VideoFinding:
-    """What was found of one video, after all its clips.
-
-    Attributes:
-        row: of the video in the catalogue.
-        verdict: where it stands.
-        is_news: whether it is damaged, and the ledger does not tell.
-        to_mend: whether it is on disk and damaged, as far as this check or the ledger tells.
-    """
-
-    row: int
-    verdict: Verdict
-    is_news: bool = False
-    to_mend: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +86,10 @@ class Auditor:
         # Listings answer at once, threads would only cost.
         threads = 0 if self._level is Level.PRESENCE else workers
         of_video: list[Verdict] = []
-        for item, (found, stamp) in _in_order(self._look_at, self._items(rows), threads):
+        looked = in_order(
+            self._look_at, self._items(rows), threads, "verify", ahead=AHEAD, waits=False
+        )
+        for item, (found, stamp) in looked:
             if isinstance(found, ClipFinding):
                 of_video.append(found.verdict)
                 yield found
@@ -285,24 +238,3 @@ def _clips_of(table: Any) -> Iterator[Clip]:
     values.append(table["label_name"].fill_null("").to_pylist())
     for one in zip(*values, strict=True):
         yield Clip(*one)
-
-
-def _in_order(work: Callable[[T], U], items: Iterable[T], threads: int) -> Iterator[tuple[T, U]]:
-    """Yield each item with its result, in order; a few are worked on ahead."""
-    if not threads:
-        for item in items:
-            yield item, work(item)
-        return
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="verify")
-    waiting: deque[Any] = deque()
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(work, item)))
-            if len(waiting) >= threads * AHEAD:
-                item, future = waiting.popleft()
-                yield item, future.result()
-        while waiting:
-            item, future = waiting.popleft()
-            yield item, future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -117,16 +117,16 @@ def _from_network(
     progress: Progress | None,
     clock: Clock,
 ) -> FetchResult:
-    from trackverse_cli import transfer
+    from trackverse_cli import hub, transfer
 
     file_name = subset.file if subset else transfer.file_name_of(url)
     name = index_name_of(file_name)
     target = layout.metadata / stored_name(file_name)
     if subset:
-        if transfer.hub_has_same(subset, target):
+        if hub.hub_has_same(subset, target):
             return _settle(target, target, layout, name, make_index, progress)
         folder = make_incoming(layout, "hub")
-        came = transfer.from_hub(subset, folder, progress)
+        came = hub.from_hub(subset, folder, progress)
     else:
         folder = make_incoming(layout, transfer.short_digest(url))
         came = transfer.from_url(url, folder, progress, clock)

@@ -1,4 +1,4 @@
-"""What `verify` found: how many of how many, why not, by class and by rank."""
+"""What `verify` found: of each clip and video; how many of how many, why not, by class and rank."""
 
 from __future__ import annotations
 
@@ -17,6 +17,53 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 EXAMPLES = 5
 """Sentences kept for each reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One clip that is to be."""
+
+    row: int
+    video_id: str
+    track_id: str
+    clip_name: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFinding:
+    """What was found of one clip.
+
+    Attributes:
+        clip: which one.
+        verdict: where it stands.
+        frames: how many it has, 0 where nobody needed to know.
+        is_news: whether it is damaged in a way that the ledger does not tell.
+        healed: what to record of a clip that the ledger calls damaged and that is sound.
+    """
+
+    clip: Clip
+    verdict: Verdict
+    frames: int = 0
+    is_news: bool = False
+    healed: ClipRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFinding:
+    """What was found of one video, after all its clips.
+
+    Attributes:
+        row: of the video in the catalogue.
+        verdict: where it stands.
+        is_news: whether it is damaged, and the ledger does not tell.
+        to_mend: whether it is on disk and damaged, as far as this check or the ledger tells.
+    """
+
+    row: int
+    verdict: Verdict
+    is_news: bool = False
+    to_mend: bool = False
 
 
 @dataclass(slots=True)

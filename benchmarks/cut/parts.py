@@ -16,7 +16,8 @@ import numpy as np
 
 from trackverse_cli import plugins
 from trackverse_cli.clips import ClipSpan, CutSettings
-from trackverse_cli.encode import ClipOrigin, ClipWriter, encoder_options
+from trackverse_cli.encode import ClipOrigin, ClipWriter
+from trackverse_cli.encoders import encoder_options
 from trackverse_cli.extract import Cutter
 from trackverse_cli.geometry import plan_tracks
 from trackverse_cli.layout import Layout

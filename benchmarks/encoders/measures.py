@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from trackverse_cli import plugins
-from trackverse_cli.encode import encoder_options
+from trackverse_cli.encoders import encoder_options
 from trackverse_cli.settings import EncodeSettings
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from trackverse_cli.plan import Rates
 from trackverse_cli.plan.rates import FAILING_SECONDS, PAGE_SECONDS
 from trackverse_cli.reasons import Look, next_try_after, settle
 from trackverse_cli.shards import assign
-from trackverse_cli.stages import VIDEOS_AHEAD
+from trackverse_cli.stage_work import VIDEOS_AHEAD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

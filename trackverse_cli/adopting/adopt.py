@@ -15,6 +15,7 @@ from trackverse_cli.adopting.folder import Folder
 from trackverse_cli.adopting.means import Means
 from trackverse_cli.adopting.source import Eyes
 from trackverse_cli.adopting.take import take
+from trackverse_cli.ahead import in_order
 from trackverse_cli.catalog import Catalog, open_catalog
 from trackverse_cli.clock import Clock, SystemClock
 from trackverse_cli.errors import UsageError
@@ -23,7 +24,6 @@ from trackverse_cli.leases import Attempt, read_attempts
 from trackverse_cli.leases.attempts import attempt_info
 from trackverse_cli.ledger import Ledger, read_ledger
 from trackverse_cli.machine import usable_cores
-from trackverse_cli.merging.ahead import in_order
 from trackverse_cli.merging.carry import Carrier
 from trackverse_cli.outputs import FileSink, ShardIndex
 from trackverse_cli.progress import progress

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import Packet, VideoFrame
+    from av.video.stream import VideoStream
+
+TRUSTING = frozenset({"hevc", "vp8", "vp9", "av1"})
+"""Codecs whose decoders take any bytes for a picture: holes in them have to be looked for.
+
+A card takes any bytes of every codec.
+"""
 
 HOLE_BYTES = 256
 """Zeros in a row: entropy coding gave 29 at most in black videos, a disk loses 512 at once."""
@@ -33,3 +40,9 @@ def to_yuv420p(frame: VideoFrame, full_range: bool) -> VideoFrame:
 def has_hole(content: bytes) -> bool:
     """Say whether an entropy-coded packet was overwritten by zeros, wholly or in part."""
     return _HOLE in content or not content.strip(b"\0")
+
+
+def is_sound(packet: Packet[VideoStream], stream: VideoStream, is_by_card: bool) -> bool:
+    """Say whether a packet is, as far as can be seen before it is decoded, as it was written."""
+    is_trusting = is_by_card or stream.codec_context.codec.canonical_name in TRUSTING
+    return not packet.is_corrupt and not (is_trusting and has_hole(bytes(packet)))

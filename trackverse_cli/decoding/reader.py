@@ -13,7 +13,7 @@ import av
 from trackverse_cli.decoding.display import Display
 from trackverse_cli.decoding.key_frames import KeyFrames
 from trackverse_cli.decoding.opening import describe, is_full_range, opened, unreadable
-from trackverse_cli.decoding.pictures import has_hole
+from trackverse_cli.decoding.pictures import is_sound
 from trackverse_cli.decoding.sieve import Sieve
 from trackverse_cli.decoding.spans import TIE_SECONDS, merged
 from trackverse_cli.interfaces import Damage
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
 
 GAP_SECONDS = 10.0
 """Where the container has no index of key frames, a longer gap is sought over, not decoded."""
-
-TRUSTING = frozenset({"hevc", "vp8", "vp9", "av1"})
-"""Codecs whose decoders take any bytes for a picture: holes in them have to be looked for.
-
-A card takes any bytes of every codec.
-"""
 
 SKIPPING = frozenset({"h264"})
 """FFmpeg's decoders that leave out, if told so under way, what nothing at all is predicted from."""
@@ -186,7 +180,7 @@ class Reader:
         if packet.size and packet.pts is not None:
             self._sieve.sent(
                 packet.pts, is_key=packet.is_keyframe, is_shown=not packet.is_discard,
-                is_sound=self._is_sound(packet),
+                is_sound=is_sound(packet, self._stream, self._is_by_card),
             )  # fmt: skip
         self._skip_if_needless(packet)
         for frame in self._decoded(packet):
@@ -216,11 +210,6 @@ class Reader:
         codec, first = self._stream.codec_context, self._needed_from
         if first is not None and packet.pts is not None and codec.name in SKIPPING:
             codec.skip_frame = "NONREF" if packet.pts < first else "DEFAULT"
-
-    def _is_sound(self, packet: Packet[VideoStream]) -> bool:
-        codec = self._stream.codec_context.codec.canonical_name
-        is_trusting = self._is_by_card or codec in TRUSTING
-        return not packet.is_corrupt and not (is_trusting and has_hole(bytes(packet)))
 
     def _go_to(self, start: float, last: int | None) -> None:
         """Stand where the frames from `start` on can be decoded, without decoding a gap."""

@@ -59,7 +59,7 @@ def examine(
 def _encoder(config: Config) -> Finding:
     import av
 
-    from trackverse_cli.encode import problem_of_encoder
+    from trackverse_cli.encoders import problem_of_encoder
 
     encode = config.settings.encode
     if problem := problem_of_encoder(encode):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from trackverse_cli.index.build import build_index
 from trackverse_cli.index.manifest import Manifest
 from trackverse_cli.index.names import resolve_metadata
-from trackverse_cli.index.reader import Index, VideoTracks, open_index
+from trackverse_cli.index.opening import open_index
+from trackverse_cli.index.reader import Index, VideoTracks
 from trackverse_cli.index.rows import RefusedLine
 
 __all__ = [

@@ -12,8 +12,6 @@ import numpy as np
 from trackverse_cli.errors import IndexUnusableError
 from trackverse_cli.files import checksum
 from trackverse_cli.index.hundredths import whole
-from trackverse_cli.index.manifest import Manifest, fit_manifest, sample_of
-from trackverse_cli.index.names import check_index_name
 from trackverse_cli.index.rows import RefusedLine
 from trackverse_cli.index.schema import CLIP_COLUMNS, NUMBER_COLUMNS
 from trackverse_cli.means import lacking
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from trackverse_cli.layout import Layout
+    from trackverse_cli.index.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class VideoTracks:
 
 
 class Index:
-    """An index that was found fit for use; see `open_index`.
+    """An index that was found fit for use; see `index.opening`.
 
     The data files are opened at once, so that a later rebuild does not pull them away.
 
@@ -235,47 +233,3 @@ def _tracks_of(table: Any) -> tuple[Track, ...]:
             )
         )
     return tuple(tracks)
-
-
-def _same_content(source: Path, manifest: Manifest) -> bool:
-    # A copied root has new times, and every rank that opens it comes by here.
-    if manifest.sample:
-        return sample_of(source) == manifest.sample
-    return checksum(source) == manifest.checksum
-
-
-def open_index(layout: Layout, name: str) -> Index:
-    """Open the index called `name` if it can be relied on.
-
-    Raises:
-        IndexUnusableError: there is none, it has another version's schema, a file of it is
-            gone, or the metadata file that it was made from has changed since.
-    """
-    folder = layout.index(check_index_name(name))
-    advice = f"run trackverse fetch-meta {name}"
-    for attempt in (1, 2):
-        manifest = fit_manifest(folder, name, advice)
-        try:
-            index = Index(name, folder, manifest)
-            break
-        except OSError as error:
-            # A rebuild may have come between; the second look sees the new one.
-            if attempt == 2:
-                raise IndexUnusableError(
-                    f"the index {folder} lacks a file ({error.strerror or error}); {advice}"
-                ) from error
-    source = layout.root / manifest.source
-    try:
-        stat = source.stat()
-    except OSError:
-        return index
-    same_stat = (stat.st_size, stat.st_mtime_ns) == (manifest.size_bytes, manifest.mtime_ns)
-    if not same_stat and not (
-        stat.st_size == manifest.size_bytes and _same_content(source, manifest)
-    ):
-        raise IndexUnusableError(
-            f"the index {folder} was made from another {manifest.source} than the one there now; "
-            f"{advice} again"
-        )
-    index.source = source
-    return index

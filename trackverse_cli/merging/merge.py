@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from loguru import logger
 
+from trackverse_cli.ahead import in_order
 from trackverse_cli.catalog import Catalog, open_catalog
 from trackverse_cli.checked import Checked
 from trackverse_cli.clock import Clock, SystemClock
@@ -19,7 +20,6 @@ from trackverse_cli.leases import Attempt, Watch, read_attempts
 from trackverse_cli.leases.attempts import attempt_info
 from trackverse_cli.ledger import Ledger, VideoEntry, read_ledger
 from trackverse_cli.machine import usable_cores
-from trackverse_cli.merging.ahead import in_order
 from trackverse_cli.merging.carry import Carrier
 from trackverse_cli.merging.counts import LeftOut, Merged, MergeOptions, RootTally
 from trackverse_cli.merging.donor import Donor

@@ -14,19 +14,18 @@ from __future__ import annotations
 
 from trackverse_cli.outputs.arrivals import Arrivals
 from trackverse_cli.outputs.check import check_member, member_url
+from trackverse_cli.outputs.choice import SHARDS_ABOVE_CLIPS, choose_output
 from trackverse_cli.outputs.index import Place, ShardIndex
 from trackverse_cli.outputs.judge import judge_listed, judge_member
 from trackverse_cli.outputs.leftovers import discard_leftovers
 from trackverse_cli.outputs.names import member_key, shards_folder
 from trackverse_cli.outputs.rewrite import drop_members
 from trackverse_cli.outputs.sink import (
-    SHARDS_ABOVE_CLIPS,
     ClipSink,
     FileSink,
     FinishedClip,
     Gathered,
     ShardSink,
-    choose_output,
 )
 from trackverse_cli.outputs.table import SCHEMA_VERSION, Member
 from trackverse_cli.outputs.writer import ShardWriter

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from trackverse_cli.files import checksum, publish, temporary_beside
 from trackverse_cli.outputs.index import Place
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
     from trackverse_cli.layout import Layout
     from trackverse_cli.outputs.table import Member
     from trackverse_cli.outputs.writer import ShardWriter
-
-Output = Literal["auto", "files", "webdataset"]
-
-SHARDS_ABOVE_CLIPS = 500_000
-"""With more clips than this, `auto` means shards."""
-
-SPARE_FILES = 0.8
-"""The share of a file system's free files that clips may take under `auto`."""
 
 MAX_WAIT_SECONDS = 1800.0
 """A shard that has waited so long is published though it is not full: sources wait for it."""
@@ -254,23 +245,3 @@ class _Work:
     def forget(self) -> None:
         with self._lock:
             self._ready = []
-
-
-def choose_output(
-    output: Output, clips: int, folder: Path, quota_files: int | None = None
-) -> Literal["files", "webdataset"]:
-    """Return what `[extract] output` means for so many clips below a folder.
-
-    Args:
-        output: the setting.
-        clips: how many the selection has, cut or not: the answer must not change on the way.
-        folder: an existing folder on the file system that takes them.
-        quota_files: how many files the user may have there, None if nobody said.
-    """
-    if output != "auto":
-        return output
-    facts = os.statvfs(folder)
-    # A file system that counts no files says 0 of 0.
-    limits = [limit for limit in (facts.f_files, quota_files) if limit]
-    too_many = any(clips > SPARE_FILES * limit for limit in limits)
-    return "webdataset" if too_many or clips > SHARDS_ABOVE_CLIPS else "files"

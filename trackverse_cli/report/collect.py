@@ -6,8 +6,7 @@ from array import array
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from trackverse_cli.auditor import Clip, ClipFinding, VideoFinding
-from trackverse_cli.findings import Tally
+from trackverse_cli.findings import Clip, ClipFinding, Tally, VideoFinding
 from trackverse_cli.report.sample import Few, Sample
 from trackverse_cli.shards import assign
 from trackverse_cli.worklist import State, Verdict

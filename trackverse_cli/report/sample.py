@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 if TYPE_CHECKING:
-    from trackverse_cli.auditor import Clip
+    from trackverse_cli.findings import Clip
 
 OF_A_CLASS = 12
 """Clips of one class that are shown at most."""

@@ -16,9 +16,9 @@ from trackverse_cli.report.sources import Moment, SourceFrame, source_frames
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trackverse_cli.auditor import Clip
     from trackverse_cli.catalog import Catalog, Video
     from trackverse_cli.clock import Clock
+    from trackverse_cli.findings import Clip
     from trackverse_cli.layout import Layout
     from trackverse_cli.ledger import LedgerState
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trackverse_cli.auditor import Auditor, ClipFinding, VideoFinding
+from trackverse_cli.auditor import Auditor
 from trackverse_cli.catalog import Catalog, open_catalog
 from trackverse_cli.errors import UsageError
 from trackverse_cli.files import checksum
+from trackverse_cli.findings import ClipFinding, VideoFinding
 from trackverse_cli.ledger import read_ledger
 from trackverse_cli.outputs import Place, ShardIndex
 from trackverse_cli.outputs.check import member_checksum

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 from trackverse_cli.errors import DamagedFileError
-from trackverse_cli.interfaces import Damage, close_decoder, key_before
-from trackverse_cli.testing.reference import PATCHES, Truth, holed, overwrite, scrambled
+from trackverse_cli.interfaces import close_decoder, key_before
+from trackverse_cli.testing.reference import (
+    EVERYTHING,
+    PATCHES,
+    Truth,
+    brought,
+    holed,
+    overwrite,
+    scrambled,
+    sound_frames,
+)
 from trackverse_cli.testing.videos import FRAMES, KINDS, RATE, write_video
 
 if TYPE_CHECKING:
@@ -16,7 +24,6 @@ if TYPE_CHECKING:
 
     from trackverse_cli.interfaces import Decoder, Frame
 
-EVERYTHING: Final = ((0.0, 1e6),)
 SPANS: Final = ((2.72, 2.94), (0.55, 0.75), (0.7, 0.9))
 """Within GOPs, the earlier ones later; two overlap."""
 
@@ -103,7 +110,7 @@ class DecoderContract:
         decoder = self.make_decoder(write_video(tmp_path / "a video.mp4", "plain"))
         boxes = np.array([[10.5, 24.0, 80.25, 60.0], [120.0, 24.5, 180.0, 60.5]])
         sizes = [(64, 80), (180, 60)]
-        frame = _frames(decoder, [(1.0, 1.5)])[0]
+        frame = sound_frames(decoder, [(1.0, 1.5)])[0]
         close_decoder(decoder)
         crops = list(frame.crop(boxes, sizes))
         assert [(crop.width, crop.height) for crop in crops] == sizes
@@ -166,7 +173,7 @@ class DecoderContract:
             for first, last in ((70, 80), (81, 85), (3, 9), (3, 9), (end - 9, end), (10, 12)):
                 key = key_before(decoder, at[first])
                 assert key is None or key <= at[first]
-                pts = [frame.pts for frame in _frames(decoder, [(at[first], at[last])])]
+                pts = [frame.pts for frame in sound_frames(decoder, [(at[first], at[last])])]
                 asked = truth.pts[first : last + 1]
                 assert pts in (asked, asked + truth.pts[last + 1 : last + 2]), (name, first)
 
@@ -176,7 +183,7 @@ class DecoderContract:
         truth = Truth(path)
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
-        got = _brought(self.make_decoder(path))[0]
+        got = brought(self.make_decoder(path))[0]
         assert FRAMES // 4 < len(got) < FRAMES
         assert got == truth.pts[: len(got)]
 
@@ -187,7 +194,7 @@ class DecoderContract:
         decoder = self.make_decoder(path)
         width, height = truth.shown
         assert (decoder.info.width, decoder.info.height) == (width, height), name
-        frames = _frames(decoder, EVERYTHING)
+        frames = sound_frames(decoder, EVERYTHING)
         wanted = [(pts, truth.time_base) for pts in truth.pts]
         assert [(f.pts, f.time_base) for f in frames] == wanted, name
         self._look(decoder, frames[::40], truth)
@@ -196,7 +203,7 @@ class DecoderContract:
 
     def _bring(self, path: Path, truth: Truth, spans: Sequence[tuple[float, float]]) -> None:
         decoder = self.make_decoder(path)
-        frames = _frames(decoder, spans)
+        frames = sound_frames(decoder, spans)
         got = [frame.pts for frame in frames]
         assert got == [pts for pts in truth.pts if pts in set(got)]
         held = [p for p in truth.pts if any(a <= truth.seconds(p) <= b for a, b in spans)]
@@ -228,7 +235,7 @@ class DecoderContract:
                     and p.pts < keys[0].pts]  # fmt: skip
         overwrite(path, hit, harm)
         first, last = min(p.pts for p in spoiled), max(p.pts for p in spoiled)
-        got, damages = _brought(self.make_decoder(path))
+        got, damages = brought(self.make_decoder(path))
         if not self.goes_on:
             assert got == truth.pts[: len(got)]
             return
@@ -241,25 +248,3 @@ class DecoderContract:
         assert truth.seconds(before[-1]) < damage.start <= truth.seconds(first)
         assert truth.seconds(last) <= damage.stop < truth.seconds(got[len(before)])
         assert path.name in damage.message
-
-
-def _frames(decoder: Decoder, spans: Sequence[tuple[float, float]]) -> list[Frame]:
-    found = list(decoder.frames(spans))
-    assert not [one for one in found if isinstance(one, Damage)]
-    return [one for one in found if not isinstance(one, Damage)]
-
-
-def _brought(decoder: Decoder) -> tuple[list[int], list[Damage]]:
-    """Return the pts of the frames that come, and the damage that is told of."""
-    got: list[int] = []
-    damages: list[Damage] = []
-    try:
-        for found in decoder.frames(EVERYTHING):
-            if isinstance(found, Damage):
-                damages.append(found)
-            else:
-                assert not damages or float(found.pts * found.time_base) > damages[-1].stop
-                got.append(found.pts)
-    except DamagedFileError as error:
-        damages.append(Damage(math.inf, math.inf, str(error)))
-    return got, damages

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from trackverse_cli.errors import DamagedFileError
+from trackverse_cli.interfaces import Damage
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from fractions import Fraction
     from pathlib import Path
 
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from numpy.typing import NDArray
 
+    from trackverse_cli.interfaces import Decoder, Frame
+
+EVERYTHING: Final = ((0.0, 1e6),)
 PATCHES: Final = (
     (0.16, 0.16, 0.13, 0.13),
     (0.70, 0.37, 0.14, 0.10),
@@ -127,3 +133,26 @@ class Truth:
             )
             for x, y, w, h in PATCHES
         ]
+
+
+def sound_frames(decoder: Decoder, spans: Sequence[tuple[float, float]]) -> list[Frame]:
+    """Return the frames of some spans, none of which may be damaged."""
+    found = list(decoder.frames(spans))
+    assert not [one for one in found if isinstance(one, Damage)]
+    return [one for one in found if not isinstance(one, Damage)]
+
+
+def brought(decoder: Decoder) -> tuple[list[int], list[Damage]]:
+    """Return the pts of the frames that come, and the damage that is told of."""
+    got: list[int] = []
+    damages: list[Damage] = []
+    try:
+        for found in decoder.frames(EVERYTHING):
+            if isinstance(found, Damage):
+                damages.append(found)
+            else:
+                assert not damages or float(found.pts * found.time_base) > damages[-1].stop
+                got.append(found.pts)
+    except DamagedFileError as error:
+        damages.append(Damage(math.inf, math.inf, str(error)))
+    return got, damages

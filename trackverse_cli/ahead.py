@@ -17,26 +17,38 @@ AHEAD = 4
 
 
 def in_order(
-    work: Callable[[T], U], items: Iterable[T], threads: int, name: str
+    work: Callable[[T], U],
+    items: Iterable[T],
+    threads: int,
+    name: str,
+    *,
+    ahead: int = AHEAD,
+    waits: bool = True,
 ) -> Iterator[tuple[T, U]]:
     """Yield each item with its result, in the order of the items.
 
     Args:
         work: what to do with an item; what it raises is raised here.
         items: taken only as far as the threads need them.
-        threads: how many work.
+        threads: how many work; with 0 it is done here.
         name: what the threads are called.
+        ahead: items that wait for each thread, so that none is idle.
+        waits: whether, left early, it waits for what is being worked on.
     """
+    if not threads:
+        for item in items:
+            yield item, work(item)
+        return
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     waiting: deque[tuple[T, Future[U]]] = deque()
     try:
         for item in items:
             waiting.append((item, pool.submit(work, item)))
-            if len(waiting) >= AHEAD * threads:
+            if len(waiting) >= ahead * threads:
                 first, future = waiting.popleft()
                 yield first, future.result()
         while waiting:
             first, future = waiting.popleft()
             yield first, future.result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=waits, cancel_futures=True)
