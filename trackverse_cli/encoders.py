@@ -6,8 +6,6 @@ import os
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import av
-
 if TYPE_CHECKING:
     from trackverse_cli.settings import EncodeSettings
 
@@ -43,6 +41,8 @@ def encoder_options(codec: str, settings: EncodeSettings) -> dict[str, str]:
 
 def problem_of_encoder(settings: EncodeSettings) -> str | None:
     """Return why the encoder does not open with these settings, or None."""
+    import av
+
     try:
         context: Any = av.CodecContext.create(settings.codec, "w")
         context.width, context.height, context.pix_fmt = 320, 240, "yuv420p"
