@@ -102,7 +102,7 @@ class CudaDecoder:
         try:
             # Nobody's fault but the file's, if the CPU cannot read it either.
             Source(self._path, 1).close()
-        except DamagedFileError:
+        except (DamagedFileError, LacksError):
             cards.leave(card)
             raise
         self._leave_card(reason, why)
