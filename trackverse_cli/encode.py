@@ -124,7 +124,7 @@ class ClipWriter:
             raise
         except (av.error.FFmpegError, ValueError) as error:
             self.abort()
-            raise _failure(self._size, error) from error
+            raise _failure(codec, self._size, error) from error
 
     def _fall_back(self, error: ItemError) -> None:
         """Begin anew with the configured encoder."""
@@ -190,13 +190,13 @@ class ClipWriter:
             packets = self._stream.encode(frame)
         # To PyAV some errors of encoders are OSErrors as well, such as "no such device".
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise _failure((frame.width, frame.height), error) from error
+            raise _failure(self._stream.codec_context.name, self._size, error) from error
         try:
             self._container.mux(packets)
         except OSError:
             raise
         except (av.error.FFmpegError, ValueError) as error:
-            raise _failure((frame.width, frame.height), error) from error
+            raise _failure(self._stream.codec_context.name, self._size, error) from error
 
     def finish(self) -> None:
         """Write what the encoder still holds, and the header; the file is whole after this."""
@@ -222,5 +222,9 @@ def _say_once(note: str, why: str) -> None:
         logger.warning("{}; said once ({})", note, why)
 
 
-def _failure(size: tuple[int, int], error: Exception) -> ItemError:
-    return ItemError("encoder-failed", f"cannot encode a clip of {size[0]}x{size[1]}: {error}")
+def _failure(codec: str, size: tuple[int, int], error: Exception) -> ItemError:
+    why = getattr(error, "strerror", None) or str(error)
+    if log := getattr(error, "log", None):  # what FFmpeg said last: (level, who, words)
+        why += f" ({log[2].strip()})"
+    told = f"cannot encode a clip of {size[0]}x{size[1]} with {codec}: {why}"
+    return ItemError("encoder-failed", told)
