@@ -155,7 +155,7 @@ def encoding_context(card: int) -> CudaContext | None:
     try:
         with current(card):
             packets = _encoded(card, context)
-    except (av.error.FFmpegError, RuntimeError, ValueError, NotImplementedError):
+    except (av.error.FFmpegError, RuntimeError, ValueError):
         return None
     return context if packets else None
 

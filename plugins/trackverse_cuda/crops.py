@@ -83,11 +83,9 @@ class CardCrops(Sequence[VideoFrame]):
         if self._ready is not None:
             self._ready.synchronize()
         planes = self._places[at].planes(self._run)
-        if len(planes) == 3:
+        if self._context is None:
             # NumPy says of pinned memory what the encoder needs to know: it is main memory.
             return VideoFrame.from_dlpack([plane.numpy() for plane in planes], "yuv420p")
-        if self._context is None:
-            return VideoFrame.from_dlpack(planes, "nv12")
         # Torch hands out no memory of a card but the one that is current on the thread.
         with torch.cuda.device(self._context.device_id):
             return VideoFrame.from_dlpack(planes, "nv12", cuda_context=self._context)
@@ -150,7 +148,7 @@ class CudaFrame:
         if not picture.on_card and self._context is None:
             return HostCrops(picture, self._to_coded, boxes, sizes)
         try:
-            if not picture.on_card and self._context is not None:
+            if self._context is not None:
                 picture = picture.on(f"cuda:{self._context.device_id}")
             return self._crop_on_card(picture, boxes, sizes)
         except torch.cuda.OutOfMemoryError:

@@ -60,7 +60,7 @@ class Picture:
         return Picture(_down(self.luma), tuple(_down(one) for one in self.chroma), self.scale)
 
     def on(self, device: str) -> Picture:
-        """Return the picture copied to a card."""
+        """Return the picture on a card, copied there if it is elsewhere."""
         return Picture(self.luma.to(device), tuple(c.to(device) for c in self.chroma), self.scale)
 
     def window(self, plane: int, across: slice, down: slice) -> Tensor:

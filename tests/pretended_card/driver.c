@@ -8,6 +8,7 @@
  *   PRETENDED_PICTURES  the file: 8 bytes of hash, then the rows of the surface, picture by picture
  *   PRETENDED_LOG       gets a line for each call that a test may ask about
  *   PRETENDED_MEMORY    so many pieces of the card's memory may be held at once
+ *   PRETENDED_USERS     so many may use a card at once
  *   PRETENDED_DECODERS  so many decoders may be opened at once
  *   PRETENDED_PICTURES_LEFT  so many pictures does each decoder take before it fails
  */
@@ -120,7 +121,7 @@ Result cuDevicePrimaryCtxSetFlags(int device, unsigned flags)
 
 Result cuDevicePrimaryCtxRetain(void **context, int device)
 {
-    counted(&primary[device].users, "");
+    counted(&primary[device].users, "PRETENDED_USERS");
     *context = &primary[device];
     return FINE;
 }

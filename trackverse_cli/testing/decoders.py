@@ -43,7 +43,7 @@ class DecoderContract:
 
     def make_decoder(self, path: Path) -> Decoder:
         """Return the decoder opened on `path`."""
-        raise NotImplementedError
+        raise NotImplementedError("a suite says how its decoder is made")
 
     def test_says_what_the_video_is(self, tmp_path: Path) -> None:
         """Size, rate, time base, duration and codec are the file's."""

@@ -50,7 +50,7 @@ class ExecutorContract:
 
     def make_executor(self) -> Executor:
         """Return a new executor; called anew for every test, and to poll as a later process."""
-        raise NotImplementedError
+        raise NotImplementedError("a suite says how its executor is made")
 
     def job(
         self,
