@@ -122,6 +122,20 @@ def test_torch_may_be_on_the_card_before_or_after(tmp_path: Path, first: str) ->
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)
 
 
+def test_doctor_tells_what_each_card_does() -> None:
+    import torch
+
+    from trackverse_cuda.cards import encoding_context
+    from trackverse_cuda.examine import examine
+
+    said = list(examine(CudaSettings()))
+    assert len(said) == torch.cuda.device_count()
+    for card, one in enumerate(said):
+        assert one.message.startswith(f"cuda:{card}, {torch.cuda.get_device_name(card)}, ")
+        assert "decodes H.264" in one.message
+        assert ("encodes" in one.message) == (encoding_context(card) is not None)
+
+
 def test_clips_are_those_of_the_decoder_pyav(project: Project) -> None:
     project.video("abcdefghijk", size=(640, 360), frames=60)
     line = project.track("abcdefghijk", 0.2, 1.5, size=(640, 360))

@@ -22,11 +22,13 @@ from tests.referee import frames_of, psnr, times_of
 from tests.test_cuda import boxes_in
 from tests.videos import make_video, textured
 from trackverse_cli.errors import DamagedFileError, LacksError
+from trackverse_cli.interfaces import Ability
 from trackverse_cli.testing import DecoderContract
 from trackverse_cuda import cards
 from trackverse_cuda import crops as cuda_crops
 from trackverse_cuda.batches import Places
 from trackverse_cuda.decoder import CudaDecoder
+from trackverse_cuda.examine import _make_samples, examine
 from trackverse_cuda.settings import CudaSettings
 from trackverse_pyav.decoder import PyavDecoder
 
@@ -389,3 +391,77 @@ def test_with_too_few_encoders_the_cpu_encodes(cut: Cut, card: Card, most: int) 
     else:
         assert note == NO_NVENC
         assert card.told["encoder, forwards only"] >= 1
+
+
+@pytest.fixture
+def samples(tmp_path: Path, card: Card, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """What `doctor` tries, known to the card; and torch's words on it."""
+    made = _make_samples(tmp_path)
+    for path in made.values():
+        card.teach(path)
+    monkeypatch.setattr("trackverse_cuda.examine._make_samples", lambda _: made)
+    monkeypatch.setattr(cards, "count_seen", lambda: 1)
+    cuda: Any = cuda_crops.torch.cuda
+    monkeypatch.setattr(cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(cuda, "get_device_name", lambda number: f"Pretended {number}")
+    monkeypatch.setattr(cuda, "mem_get_info", lambda _: (3 * 2**30, 4 * 2**30))
+    return made
+
+
+ALL = "decodes H.264, HEVC, 10-bit HEVC, VP9"
+WHAT = "cuda:0, Pretended 0, 3.0 of 4.0 GiB free"
+
+
+@pytest.mark.usefixtures("samples", "nvenc")
+def test_doctor_tries_what_the_card_does(card: Card) -> None:
+    assert list(examine(CudaSettings())) == [Ability(f"{WHAT}: {ALL}; encodes (NVENC)")]
+    assert card.told["picture"] == 16
+    assert card.told["unknown picture"] == 0
+    assert set(cards._sessions.values()) == {0}
+
+
+@pytest.mark.usefixtures("samples", "nvenc")
+@pytest.mark.parametrize("wanted", [False, True])
+def test_doctor_says_that_a_card_does_not_encode(card: Card, wanted: bool) -> None:
+    card.limit(sessions=0)
+    (said,) = examine(CudaSettings(nvenc=wanted))
+    assert said == Ability(f"{WHAT}: {ALL}; no NVENC that opens here", lacks=wanted)
+
+
+@pytest.mark.usefixtures("samples", "nvenc")
+def test_doctor_leaves_out_what_the_card_does_not_decode(
+    samples: dict[str, Path], tmp_path: Path
+) -> None:
+    samples["HEVC"] = make_video(tmp_path / "deep.mp4", frames=4, pix_fmt="yuv420p10le")
+    (said,) = examine(CudaSettings())
+    assert ": decodes H.264, 10-bit HEVC, VP9; " in said.message
+    assert not said.lacks
+
+
+@pytest.mark.usefixtures("samples", "nvenc")
+@pytest.mark.parametrize(
+    ("limit", "why"),
+    [
+        ({"decoders": 0}, r"cuda:0 does not decode h264 yuv420p"),
+        ({"memory": 0}, r"cuda:0 has no memory left to decode it"),
+        ({"pictures_left": 2}, r"cuda:0 stopped at 0\.\d+ s"),
+    ],
+)
+def test_doctor_says_why_a_card_decodes_nothing(
+    card: Card, limit: dict[str, int], why: str
+) -> None:
+    card.limit(**limit)
+    (said,) = examine(CudaSettings())
+    assert said.lacks
+    assert re.search(f"^{re.escape(WHAT)}: decodes nothing: {why}", said.message)
+    assert set(cards._sessions.values()) <= {0}
+
+
+@pytest.mark.usefixtures("samples")
+def test_doctor_says_that_torch_cannot_use_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be ...")
+
+    monkeypatch.setattr(cuda_crops.torch.cuda, "mem_get_info", full)
+    (said,) = examine(CudaSettings())
+    assert said == Ability("cuda:0 cannot be used: CUDA error: out of memory", lacks=True)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import BaseModel
 
 from tests.services.web import HostileServer
 from tests.videos import make_video
@@ -19,12 +20,19 @@ from trackverse_cli.doctor import storage, tools
 from trackverse_cli.doctor.finding import Finding
 from trackverse_cli.doctor.storage import count_below
 from trackverse_cli.doctor.tools import version_date
+from trackverse_cli.errors import LacksError
+from trackverse_cli.files import make_folder
+from trackverse_cli.interfaces import Ability, DecoderPlugin, Task, TaskState
+from trackverse_cli.jobs import errand
+from trackverse_cli.plugins import Found, find_plugins
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.project import Project
     from trackverse_cli.config import Config
+    from trackverse_cli.interfaces import Job
 
 VIDEO = "abcdefghijk"
 DAY = 86400.0
@@ -423,6 +431,81 @@ def test_the_first_video_of_the_catalogue_is_asked_for(project: Project, content
         assert asked
         assert all(one.name != "online" for one in doctor.examine(told))
         assert len(web.requests) == asked
+
+
+# plugins
+
+
+class Nothing(BaseModel):
+    """The settings of a decoder that has none."""
+
+
+def examined(
+    project: Project, monkeypatch: pytest.MonkeyPatch, examine: Any, chosen: str = "strange"
+) -> list[tuple[str, str]]:
+    """Return what is told of a stranger's decoder, beside the line that lists it."""
+    plugin = DecoderPlugin("strange", "brings frames", Nothing, examine, examine=examine)
+    found = Found("decoder", "strange", plugin.summary, "stranger 1", plugin, None)
+    monkeypatch.setattr(doctor, "find_plugins", lambda: (*find_plugins(), found))
+    said = doctor.examine(config(project, EXTRACT__DECODER=chosen))
+    return [(one.state, one.message) for one in said if one.name == "strange"]
+
+
+def test_a_decoder_tells_what_it_tried(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = [Ability("a card that decodes"), Ability("one that does not", lacks=True)]
+    said = examined(project, monkeypatch, lambda settings: tried if settings == Nothing() else [])
+    assert said == [("ok", "a card that decodes"), ("warning", "one that does not")]
+    said = examined(project, monkeypatch, lambda _: tried, chosen="pyav")
+    assert said == [("ok", "a card that decodes")]
+
+
+def raises(error: BaseException) -> Any:
+    def examine(_: Nothing) -> Iterator[Ability]:
+        yield Ability("a card")
+        raise error
+
+    return examine
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "message"),
+    [
+        (LacksError("there is no card"), "missing", "there is no card"),
+        (RuntimeError("no driver"), "warning", "cannot be examined: RuntimeError: no driver"),
+        (SystemExit(4), "warning", "cannot be examined: SystemExit: 4"),
+    ],
+)
+def test_a_decoder_that_cannot_be_examined(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    state: str,
+    message: str,
+) -> None:
+    said = examined(project, monkeypatch, raises(error))
+    assert said == [("ok", "a card"), (state, message)]
+    assert examined(project, monkeypatch, raises(error), chosen="pyav") == [("ok", "a card")]
+
+
+@pytest.mark.parametrize("decoder", ["pyav", "cuda"])
+def test_a_card_is_reserved_to_look_at_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch, decoder: str
+) -> None:
+    class Runner:
+        def submit(self, job: Job) -> list[Task]:
+            asked.append(job.needs_gpu)
+            make_folder(job.log_dir, "logs")
+            job.log_path(0).write_text('{\n"schema": 1\n}\n')
+            return [Task("job", 0, "only")]
+
+        def poll(self, tasks: list[Task]) -> dict[Task, TaskState]:
+            return dict.fromkeys(tasks, TaskState.SUCCEEDED)
+
+    asked: list[bool] = []
+    monkeypatch.setattr(errand, "executor_of", lambda *_: Runner())
+    told = config(project, EXTRACT__DECODER=decoder)
+    assert errand.run_errand(told, "local", "doctor", ["doctor", "--json"]) == [{"schema": 1}]
+    assert asked == [decoder == "cuda"]
 
 
 def test_the_command(project: Project) -> None:

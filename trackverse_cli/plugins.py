@@ -166,6 +166,13 @@ def _choose(kind: Kind, name: str) -> ExecutorPlugin | DecoderPlugin:
     return one.plugin
 
 
+def wants_gpu(config: Config) -> bool:
+    """Say whether the decoder wants a GPU; where it cannot even be loaded, the rank will say so."""
+    name = config.settings.extract.decoder
+    found = [f for f in find_plugins() if f.kind == "decoder" and f.name == name]
+    return any(getattr(one.plugin, "needs_gpu", False) for one in found)
+
+
 def plugin_settings(config: Config, kind: Kind, name: str, model: type[BaseModel]) -> BaseModel:
     """Return `[<kind>.<name>]` of the configuration as the plugin's own model.
 

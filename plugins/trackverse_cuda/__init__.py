@@ -10,7 +10,10 @@ from trackverse_cli.interfaces import Decoder, DecoderPlugin
 from trackverse_cuda.settings import CudaSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from trackverse_cli.interfaces import Ability
 
 __all__ = ["CudaSettings", "trackverse_register_decoder"]
 
@@ -28,11 +31,24 @@ def _unavailable() -> str | None:
 
 
 def _summary() -> str:
-    from trackverse_cuda.cards import count_seen
+    from trackverse_cuda.cards import count_seen, models_seen
 
+    does = "decodes and crops on an NVIDIA card by torch"
     count = count_seen()
-    here = f"cards here: {count}" if count else "no card here, so on the CPU"
-    return f"decodes and crops on an NVIDIA card by torch ({here})"
+    if count is None:
+        return does
+    if not count:
+        return f"{does} (no card here, so on the CPU)"
+    models = models_seen()
+    # A container may see fewer cards than the machine has.
+    named = f", {', '.join(sorted(set(models)))}" if len(models) == count else ""
+    return f"{does} (cards here: {count}{named})"
+
+
+def _examine(settings: CudaSettings) -> Iterator[Ability]:
+    from trackverse_cuda.examine import examine
+
+    return examine(settings)
 
 
 @hookimpl
@@ -45,4 +61,5 @@ def trackverse_register_decoder() -> DecoderPlugin:
         open=_open,
         unavailable=_unavailable,
         needs_gpu=True,
+        examine=_examine,
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from trackverse_cli.errors import LacksError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,18 +26,45 @@ RANK_VARIABLES = ("SLURM_LOCALID", "LOCAL_RANK")
 """Where a launcher says which of a machine's processes this one is, the first that is set."""
 
 _DEVICES = Path("/dev")
+_MODELS = Path("/proc/driver/nvidia/gpus")
 _opening = threading.Lock()
 _sessions: dict[int, int] = {}
 _told: set[str] = set()
 
 
-def count_seen() -> int:
-    """Count the cards whose device files are there; costs no driver call and loads nothing."""
+class CardError(LacksError):
+    """There is no card for a video, and the CPU may not take over.
+
+    Args:
+        why: what is missing.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"cannot work on a card: {why}; [decoder.cuda] fall_back is off")
+        self.why = why
+
+
+def count_seen() -> int | None:
+    """Count the cards whose device files are there, or None where a card has none.
+
+    It costs no driver call and loads nothing.
+    """
     try:
-        found = [one for one in _DEVICES.iterdir() if re.fullmatch(r"nvidia\d+", one.name)]
+        names = [one.name for one in _DEVICES.iterdir()]
     except OSError:
-        return 0
-    return len(found)
+        return None
+    if sys.platform != "linux" or "dxg" in names:  # Windows reaches its cards in other ways
+        return None
+    return len([name for name in names if re.fullmatch(r"nvidia\d+", name)])
+
+
+def models_seen() -> list[str]:
+    """Return the models of this machine's cards as NVIDIA's driver for Linux names them."""
+    try:
+        told = [one.read_text(errors="replace") for one in sorted(_MODELS.glob("*/information"))]
+    except OSError:
+        return []
+    return [found[1] for text in told if (found := re.search(r"^Model:\s*(\S.*?)\s*$", text, re.M))]
 
 
 def pick(settings: CudaSettings, count: int, environ: Mapping[str, str], pid: int) -> int:

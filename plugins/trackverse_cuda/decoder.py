@@ -46,7 +46,7 @@ class CudaDecoder:
 
     Raises:
         DamagedFileError: no video can be read from it.
-        LacksError: there is no card for it and `fall_back` is off.
+        CardError: there is no card for it and `fall_back` is off.
     """
 
     def __init__(self, path: Path, settings: CudaSettings) -> None:
@@ -184,6 +184,6 @@ class CudaDecoder:
     def _fall_back(self, reason: str, why: str) -> None:
         """Note why the CPU takes over, and say so if nobody has; raise where that is not wanted."""
         if not self._settings.fall_back:
-            raise LacksError(f"cannot work on a card: {why}; [decoder.cuda] fall_back is off")
+            raise cards.CardError(why)
         self.note = why
         cards.say_once(reason, f"the CPU takes over: {why}; said once ({self._path.name})")

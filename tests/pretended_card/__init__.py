@@ -191,7 +191,8 @@ def teach(path: Path, pictures: Path) -> None:
                     sent = _last_frame(content)
                 else:
                     sent = b"".join(b"\0\0\1" + one for one in slices(content, codec, prefix))
-                file.write(struct.pack("<Q", _hash(sent)) + _surface(frames[pts], coded))
+                surface = _surface(frames[pts], coded)
+                file.write(struct.pack("<QQ", _hash(sent), len(surface)) + surface)
 
 
 def slices(packet: bytes, codec: str, prefix: int) -> Iterator[bytes]:

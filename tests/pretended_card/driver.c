@@ -302,12 +302,12 @@ static int look_up(uint64_t hash, const Decoder *decoder, uint8_t *surface)
 {
     const char *name = getenv("PRETENDED_PICTURES");
     FILE *file = name ? fopen(name, "rb") : NULL;
-    uint64_t key;
+    uint64_t key[2]; /* the hash, and how many bytes follow */
     int found = 0;
-    while (file && !found && fread(&key, sizeof key, 1, file) == 1) {
-        found = key == hash;
+    while (file && !found && fread(key, sizeof key, 1, file) == 1) {
+        found = key[0] == hash && key[1] == decoder->line * decoder->lines;
         if (!found)
-            fseek(file, (long)(decoder->line * decoder->lines), SEEK_CUR);
+            fseek(file, (long)key[1], SEEK_CUR);
         for (size_t y = 0; found && y < decoder->lines; y++)
             found = fread(surface + y * decoder->pitch, decoder->line, 1, file) == 1;
     }

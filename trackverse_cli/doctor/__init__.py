@@ -16,7 +16,9 @@ from trackverse_cli.doctor.line import check_proxies
 from trackverse_cli.doctor.online import check_online, probe_online
 from trackverse_cli.doctor.storage import check_dataset
 from trackverse_cli.doctor.tools import check_downloader, check_javascript, check_solver
-from trackverse_cli.plugins import find_plugins
+from trackverse_cli.errors import TrackverseError
+from trackverse_cli.interfaces import DecoderPlugin
+from trackverse_cli.plugins import find_plugins, plugin_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +81,9 @@ def _plugins(config: Config) -> Iterator[Finding]:
         name = f"{found.kind or 'plugin'} {found.name}"
         if found.problem is None:
             yield Finding(name, "ok", found.summary)
+            if isinstance(found.plugin, DecoderPlugin):
+                is_chosen = (found.kind, found.name) in chosen
+                yield from _abilities(config, found.plugin, is_chosen)
         elif (found.kind, found.name) in chosen:
             yield Finding(name, "missing", found.problem)
         else:
@@ -86,3 +91,17 @@ def _plugins(config: Config) -> Iterator[Finding]:
     known = {(found.kind, found.name) for found in find_plugins()}
     for kind, wanted in sorted(chosen - known):
         yield Finding(f"{kind} {wanted}", "missing", "chosen in the configuration, not installed")
+
+
+def _abilities(config: Config, plugin: DecoderPlugin, is_chosen: bool) -> Iterator[Finding]:
+    """Tell what a decoder can do here; what one that nobody chose lacks is not told."""
+    try:
+        settings = plugin_settings(config, "decoder", plugin.name, plugin.settings)
+        for one in plugin.examine(settings):
+            if is_chosen or not one.lacks:
+                yield Finding(plugin.name, "warning" if one.lacks else "ok", str(one.message))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger may raise anything at all
+        if is_chosen:
+            own = isinstance(error, TrackverseError)
+            told = str(error) if own else f"cannot be examined: {type(error).__name__}: {error}"
+            yield Finding(plugin.name, "missing" if own else "warning", told)

@@ -5,6 +5,7 @@ without loading what it needs to work.
 """
 
 from trackverse_cli.interfaces.decoders import (
+    Ability,
     Colour,
     Damage,
     Decoder,
@@ -29,6 +30,7 @@ from trackverse_cli.interfaces.executors import (
 )
 
 __all__ = [
+    "Ability",
     "CollectsResults",
     "Colour",
     "Damage",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from trackverse_cli.errors import DamagedFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from fractions import Fraction
     from pathlib import Path
 
@@ -177,6 +177,19 @@ def close_decoder(decoder: Decoder) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Ability:
+    """What a decoder found out about this machine by trying, for `trackverse doctor`.
+
+    Attributes:
+        message: one line, such as which card decodes what.
+        lacks: whether the decoder cannot work here as it is asked to.
+    """
+
+    message: str
+    lacks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DecoderPlugin:
     """A decoder as a plugin offers it.
 
@@ -188,6 +201,8 @@ class DecoderPlugin:
             readable video.
         unavailable: says in one sentence why it cannot work on this machine, or None.
         needs_gpu: whether a scheduler should reserve a GPU for a job that uses it.
+        examine: tries, with the validated settings, what this machine can do, and may take
+            seconds; raises a TrackverseError where a run could not work at all.
     """
 
     name: str
@@ -196,3 +211,4 @@ class DecoderPlugin:
     open: Callable[[Path, Any], Decoder]
     unavailable: Callable[[], str | None] = lambda: None
     needs_gpu: bool = False
+    examine: Callable[[Any], Iterable[Ability]] = lambda _: ()

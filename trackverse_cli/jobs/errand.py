@@ -60,7 +60,7 @@ def run_errand(
     command += ["--config", str(layout.jobs / folder / FILE_NAME), "--root", str(layout.root)]
     job = Job(
         f"trackverse-{name}", (*command, *words), ranks, tuple(range(ranks)), log_dir, env,
-        root=layout.root,
+        root=layout.root, needs_gpu=plugins.wants_gpu(config),
     )  # fmt: skip
     tasks = list(runner.submit(job))
     poll_seconds = POLL_SECONDS if plugin.foreground else FAR_POLL_SECONDS

@@ -126,7 +126,7 @@ def plan_job(
         layout.logs / name,
         env,
         root=layout.root,
-        needs_gpu=stage != "download-videos" and _wants_gpu(config),
+        needs_gpu=stage != "download-videos" and plugins.wants_gpu(config),
     )
     clips = found.clips.states[State.MISSING] + found.clips.states[State.DAMAGED]
     due = _due(catalog, rows, only_mended, world_size, set(ranks))
@@ -142,13 +142,6 @@ def _words(config: Config, catalog: Catalog, stage: Stage, job: str | None) -> l
     if stage == "extract-tracks" and config.settings.submit.extract_tracks.follow:
         words.append("--follow")
     return words
-
-
-def _wants_gpu(config: Config) -> bool:
-    """Say whether the decoder wants a GPU; where it cannot even be loaded, the rank will say so."""
-    name = config.settings.extract.decoder
-    found = [f for f in plugins.find_plugins() if f.kind == "decoder" and f.name == name]
-    return any(getattr(one.plugin, "needs_gpu", False) for one in found)
 
 
 def _due(
