@@ -19,10 +19,13 @@ pytest.importorskip("torch", reason="torch is not installed")
 
 from tests import pretended_card
 from tests.referee import frames_of, psnr, times_of
+from tests.test_changed_source import DOUBT, scramble
 from tests.test_cuda import boxes_in
 from tests.videos import make_video, textured
 from trackverse_cli.errors import DamagedFileError, LacksError
+from trackverse_cli.files import checksum
 from trackverse_cli.interfaces import Ability
+from trackverse_cli.ledger import Ledger
 from trackverse_cli.testing import DecoderContract
 from trackverse_cuda import cards
 from trackverse_cuda import crops as cuda_crops
@@ -391,6 +394,31 @@ def test_with_too_few_encoders_the_cpu_encodes(cut: Cut, card: Card, most: int) 
     else:
         assert note == NO_NVENC
         assert card.told["encoder, forwards only"] >= 1
+
+
+@pytest.mark.usefixtures("batched")
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_a_video_that_has_changed_is_not_left_to_the_card(
+    cut: Cut, card: Card, is_recorded: bool
+) -> None:
+    """A card does not see it: where nobody knows the checksum, the clips are cut all the same."""
+    project = cut.project
+    if is_recorded:
+        with Ledger(project.layout, "download-videos", 0, 1, project.name) as ledger:
+            ledger.video("abcdefghijk", "present", checksum=checksum(cut.video))
+    card.teach(cut.video)
+    scramble(cut.video, 0.8)
+    told = project.run("extract-tracks", "--decoder", "cuda")
+    gone = [clip for clip in cut.clips if not clip.exists()]
+    if is_recorded:
+        told.exits(1)
+        assert gone == cut.clips[:2]
+        assert DOUBT in told.err
+        assert card.told["picture"] == 0
+    else:
+        told.exits(0)
+        assert gone == []
+        assert card.told["unknown picture"] == 1
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ class FromHost:
         run = self._run
         run.summary.video("downloaded")
         run.summary.fetched(came.fetched_bytes or came.bytes, came.whole_bytes or came.bytes)
-        run.ledger.video(
+        entry = run.ledger.video(
             came.video_id,
             "present",
             bytes=came.bytes,
@@ -221,8 +221,7 @@ class FromHost:
             whole_bytes=came.whole_bytes,
             note=came.note,
         )
-        if came.source_size:
-            run.worklist.ledger.source_sizes[came.video_id] = came.source_size
+        run.worklist.ledger.add(entry)
 
     def _not_brought(self, video: Video, due: list[Track], error: DownloadError) -> None:
         video_id = video.video_id

@@ -58,12 +58,19 @@ class Cutter:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
+    @property
+    def second(self) -> str | None:
+        """The decoder for files that have changed; None where the first sees it by itself."""
+        second = self._shop.settings.second
+        return None if second is None else second[0].name
+
     def cut(
         self,
         path: Path,
         tracks: Sequence[Track],
         wanted: Callable[[Track], bool],
         source_size: tuple[int, int] | None,
+        doubt: str = "",
     ) -> CutOutcome:
         """Cut the wanted clips of one video.
 
@@ -72,6 +79,8 @@ class Cutter:
             tracks: all known tracks of the video; together they settle its geometry.
             wanted: which of them to cut.
             source_size: the largest (width, height) that the host offers, if known.
+            doubt: why the second decoder is to open it, where there is one; the outcome's note
+                has it.
 
         Returns:
             An outcome for each wanted track.
@@ -82,7 +91,10 @@ class Cutter:
             LacksError: the video could not be opened for want of these.
         """
         due = [track for track in tracks if wanted(track)]
-        plugin, settings = self._shop.settings.decoder, self._shop.settings.decoder_settings
+        how = self._shop.settings
+        plugin, settings = how.decoder, how.decoder_settings
+        if doubt and how.second is not None:
+            plugin, settings = how.second
 
         def opened() -> Decoder:
             return plugin.open(path, settings)
@@ -94,7 +106,9 @@ class Cutter:
             told = str(error)
             return CutOutcome((), tuple((t.track_id, "video-damaged", told) for t in due))
         try:
-            video = VideoCut(self._shop, self._seats, opened, decoder, tracks, due, source_size)
+            video = VideoCut(
+                self._shop, self._seats, opened, decoder, tracks, due, source_size, doubt
+            )
             return video.run()
         finally:
             close_decoder(decoder)

@@ -40,6 +40,7 @@ class VideoCut:
         tracks: all known tracks of the video.
         due: those to cut.
         source_size: the largest (width, height) that the host offers, if known.
+        doubt: why its bytes are not trusted, for the outcome's note; else "".
     """
 
     def __init__(
@@ -51,11 +52,12 @@ class VideoCut:
         tracks: Sequence[Track],
         due: Sequence[Track],
         source_size: tuple[int, int] | None,
+        doubt: str = "",
     ) -> None:
         self._shop, self._seats, self._opened, self._decoder = shop, seats, opened, decoder
         self._info = info = decoder.info
         self._failed: list[Failed] = []
-        self._helpers_notes: list[str] = []
+        self._notes = [doubt]
         self._error: BaseException | None = None
         self._lock = threading.Lock()
         plans = plan_tracks(tracks, (info.width, info.height), source_size)
@@ -120,7 +122,7 @@ class VideoCut:
             if not isinstance(self._error, StoppedError | LacksError):
                 raise self._error
             cause = self._error
-        notes = [note_of(self._decoder), *self._helpers_notes]
+        notes = [note_of(self._decoder), *self._notes]
         return collect(self._clips, self._shop.sink, self._failed, notes, cause)
 
     def _is_stopped(self) -> bool:
@@ -171,7 +173,7 @@ class VideoCut:
             at_end.callback(close_decoder, decoder)
             while not self._seats.are_too_few() and (one := self._next(last=True)) is not None:
                 self._do(one, decoder)
-            self._helpers_notes.append(note_of(decoder))
+            self._notes.append(note_of(decoder))
 
     def _abandon(self, error: BaseException) -> None:
         why = error if isinstance(error, StoppedError) else StoppedError(15)

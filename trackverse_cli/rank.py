@@ -202,9 +202,16 @@ class RankRun:
         source_bytes = path.stat().st_size
         size = self.worklist.ledger.source_sizes.get(video.video_id)
 
+        doubt = ""
+        if cutter.second is not None and self.worklist.has_changed(video.video_id, path):
+            doubt = f"its bytes have changed since it came, so {cutter.second} decodes it"
+            logger.warning("video {}: {}; it should be downloaded again", video.video_id, doubt)
+
         def attempt() -> CutOutcome:
             try:
-                outcome = cutter.cut(path, video.tracks, lambda t: t.track_id in wanted, size)
+                outcome = cutter.cut(
+                    path, video.tracks, lambda t: t.track_id in wanted, size, doubt
+                )
             except PartlyCutError as error:
                 self._record_later(video.video_id, error.outcome, source_bytes)
                 finished.extend(error.outcome.done)

@@ -186,6 +186,18 @@ class Worklist:
         entry = self.ledger.videos.get(video_id)
         return entry is not None and (entry.state, entry.reason) == ("failed", "video-damaged")
 
+    def has_changed(self, video_id: str, source: Path) -> bool:
+        """Say whether a video has another checksum than it came with, where that is recorded."""
+        from trackverse_cli.files import checksum
+
+        entry = self.ledger.videos.get(video_id)
+        if entry is None or not entry.checksum:
+            return False
+        try:
+            return checksum(source) != entry.checksum
+        except OSError:
+            return False  # whoever decodes it meets that as well
+
     def is_due(self, video_id: str, track_id: str, clip_name: str) -> bool:
         """Say whether a clip has to be cut; unlike `clip`, look at the file's size as well."""
         verdict = self.clip(video_id, track_id, clip_name)

@@ -61,5 +61,6 @@ def trackverse_register_decoder() -> DecoderPlugin:
         open=_open,
         unavailable=_unavailable,
         needs_gpu=True,
+        sees_changed_bytes=False,
         examine=_examine,
     )

@@ -201,6 +201,9 @@ class DecoderPlugin:
             readable video.
         unavailable: says in one sentence why it cannot work on this machine, or None.
         needs_gpu: whether a scheduler should reserve a GPU for a job that uses it.
+        sees_changed_bytes: whether it notices bytes that were changed within a picture. Where it
+            does not, videos are held against the checksum with which they came, and the default
+            decoder takes over those that have changed since.
         examine: tries, with the validated settings, what this machine can do, and may take
             seconds; raises a TrackverseError where a run could not work at all.
     """
@@ -211,4 +214,5 @@ class DecoderPlugin:
     open: Callable[[Path, Any], Decoder]
     unavailable: Callable[[], str | None] = lambda: None
     needs_gpu: bool = False
+    sees_changed_bytes: bool = True
     examine: Callable[[Any], Iterable[Ability]] = lambda _: ()
