@@ -7,7 +7,7 @@ import math
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 from av.video.frame import PictureType
@@ -113,6 +113,8 @@ class ClipWriter:
             self._fall_back(error)
 
     def _start(self, codec: str) -> None:
+        # Asked for its name after a failed open, PyAV 19 reads where nothing is.
+        self._codec = codec
         self._container = av.open(
             str(self._path), "w", format="mp4", options={"movflags": "+faststart"}
         )
@@ -136,7 +138,8 @@ class ClipWriter:
 
     def _open(self, codec: str) -> VideoStream:
         info, settings = self._info, self._settings
-        stream: VideoStream = self._container.add_stream(codec, rate=info.rate)  # type: ignore[assignment]  # a name known at run time
+        # A name known at run time, and PyAV 19 takes more than its types say.
+        stream: Any = self._container.add_stream(codec, rate=info.rate)
         context = stream.codec_context
         stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"
@@ -149,7 +152,8 @@ class ClipWriter:
         context.colorspace = info.colour.matrix
         context.color_range = info.colour.range
         context.options = encoder_options(codec, settings)
-        return stream
+        opened: VideoStream = stream
+        return opened
 
     def add(self, frame: VideoFrame, pts: int, duration: int) -> None:
         """Encode the next frame.
@@ -190,13 +194,13 @@ class ClipWriter:
             packets = self._stream.encode(frame)
         # To PyAV some errors of encoders are OSErrors as well, such as "no such device".
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise _failure(self._stream.codec_context.name, self._size, error) from error
+            raise _failure(self._codec, self._size, error) from error
         try:
             self._container.mux(packets)
         except OSError:
             raise
         except (av.error.FFmpegError, ValueError) as error:
-            raise _failure(self._stream.codec_context.name, self._size, error) from error
+            raise _failure(self._codec, self._size, error) from error
 
     def finish(self) -> None:
         """Write what the encoder still holds, and the header; the file is whole after this."""

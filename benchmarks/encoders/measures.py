@@ -201,8 +201,8 @@ def encode(
 
 def luma(frame: VideoFrame) -> NDArray[np.uint8]:
     """Return the Y plane as a view."""
-    plane = frame.planes[0]
-    flat: NDArray[np.uint8] = np.frombuffer(plane, np.uint8)  # type: ignore[call-overload]  # planes are buffers
+    plane: Any = frame.planes[0]  # a buffer, which not every version of PyAV tells
+    flat: NDArray[np.uint8] = np.frombuffer(plane, np.uint8)
     return flat.reshape(-1, plane.line_size)[: plane.height, : plane.width]
 
 

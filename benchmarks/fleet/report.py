@@ -64,7 +64,8 @@ class Played:
         """The requests at the bare pace, all cores busy to the end, or the costliest rank."""
         fleet, setup = self.fleet, self.fleet.setup
         cpu = float(fleet.work.sum()) / setup.cores / setup.world_size
-        worst = np.bincount(fleet.of_ranks, fleet.work, setup.world_size).max() / setup.cores
+        of_ranks = np.bincount(fleet.of_ranks, fleet.work, setup.world_size)
+        worst = float(of_ranks.max()) / setup.cores
         if self.trouble and setup.addresses:
             cpu = worst = 0.0  # what is gone is not cut
         pace = 0.0

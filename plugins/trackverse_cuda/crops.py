@@ -10,12 +10,12 @@ import torch
 from av import VideoFrame
 from torch.utils.dlpack import from_dlpack
 
+from trackverse_cli.decoding import as_fraction
 from trackverse_cuda.batches import batch
 from trackverse_cuda.resample import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from fractions import Fraction
 
     from av.video.frame import CudaContext
     from torch import Tensor
@@ -136,7 +136,7 @@ class CudaFrame:
         assert frame.pts is not None
         assert frame.time_base is not None
         self.pts: int = frame.pts
-        self.time_base: Fraction = frame.time_base
+        self.time_base = as_fraction(frame.time_base)
         self._frame = frame
         self._to_coded = to_coded
         self._context = context

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import cv2
 import numpy as np
@@ -38,8 +38,9 @@ _FROM_LUMA, _FROM_CHROMA = np.linalg.inv(LUMA), np.linalg.inv(CHROMA)
 def planes_of(frame: VideoFrame) -> list[Plane]:
     """Return the Y, U and V planes of a yuv420p frame as views without a copy."""
     views = []
+    plane: Any  # a buffer, which not every version of PyAV tells
     for plane in frame.planes:
-        flat: Plane = np.frombuffer(plane, np.uint8)  # type: ignore[call-overload]  # planes are buffers
+        flat: Plane = np.frombuffer(plane, np.uint8)
         rows = flat.reshape(-1, plane.line_size)
         views.append(rows[: plane.height, : plane.width])
     return views

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from trackverse_cli.decoding import Reader, to_yuv420p
+from trackverse_cli.decoding import Reader, as_fraction, to_yuv420p
 from trackverse_cli.interfaces import Damage
 from trackverse_pyav.crop import Crops, upright_axes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from fractions import Fraction
     from pathlib import Path
 
     import numpy as np
@@ -36,7 +35,7 @@ class PyavFrame:
         assert frame.pts is not None
         assert frame.time_base is not None
         self.pts: int = frame.pts
-        self.time_base: Fraction = frame.time_base
+        self.time_base = as_fraction(frame.time_base)
         self._frame = frame
         self._to_coded = to_coded
         self._upright = upright

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trackverse_cli.decoding import as_fraction
 from trackverse_cli.encode import COMMENT_FORMAT, ClipOrigin
 from trackverse_cli.errors import ItemError, StoppedError
 
 if TYPE_CHECKING:
     import threading
+    from fractions import Fraction
     from pathlib import Path
 
     from av import VideoFrame
@@ -74,7 +75,7 @@ def read_header(path: Path) -> ClipHeader:
             return ClipHeader(
                 stream.frames,
                 (stream.codec_context.width, stream.codec_context.height),
-                Fraction(stream.average_rate or 0),
+                as_fraction(stream.average_rate or 0),
                 path.stat().st_size,
                 ClipOrigin.from_comment(comment),
                 _newer(comment),
@@ -125,7 +126,7 @@ def look_through(
         with _opened(path) as container:
             for number, frame in enumerate(container.decode(video=0)):
                 _go_on(stop)
-                at = float((frame.pts or 0) * Fraction(frame.time_base or 0))
+                at = float((frame.pts or 0) * as_fraction(frame.time_base or 0))
                 if frame.is_corrupt or frame.pts is None or (times and at <= times[-1]):
                     raise ItemError("clip-damaged", f"its frame {number} is damaged")
                 if number >= header.frames:
@@ -150,7 +151,7 @@ def frame_times(path: Path, stop: threading.Event) -> tuple[NDArray[np.int64], F
     try:
         with _opened(path) as container:
             stream = container.streams.video[0]
-            base = Fraction(stream.time_base or 1)
+            base = as_fraction(stream.time_base or 1)
             found = []
             for packet in container.demux(stream):
                 _go_on(stop)

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from trackverse_cli.decoding.rationals import as_fraction
+
 if TYPE_CHECKING:
     from av import VideoFrame
     from numpy.typing import NDArray
+
+    from trackverse_cli.decoding.rationals import Rational
 
     Matrix = NDArray[np.float64]
 
@@ -49,9 +53,9 @@ class Display:
     pixel_aspect: Fraction
 
     @classmethod
-    def of(cls, frame: VideoFrame, pixel_aspect: Fraction | None) -> Display:
+    def of(cls, frame: VideoFrame, pixel_aspect: Rational | None) -> Display:
         """Return how a frame of a stream with that pixel aspect (None or 0: unknown) is shown."""
-        aspect = Fraction(pixel_aspect) if pixel_aspect else Fraction(1)
+        aspect = as_fraction(pixel_aspect or 1)
         rotation = round(frame.rotation / 90) * 90 % 360
         return cls((frame.width, frame.height), rotation, aspect if aspect > 0 else Fraction(1))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import av
 
+from trackverse_cli.decoding.rationals import as_fraction
 from trackverse_cli.errors import DamagedFileError
 from trackverse_cli.interfaces import Colour, VideoInfo
 
@@ -76,4 +77,4 @@ def describe(container: InputContainer, base: Fraction, size: tuple[int, int]) -
         colour = Colour(colour.primaries, colour.transfer, colour.matrix, 2)
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
     codec = context.codec.canonical_name
-    return VideoInfo(*size, Fraction(rate), base, duration, codec, colour)
+    return VideoInfo(*size, as_fraction(rate), base, duration, codec, colour)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
@@ -14,6 +13,7 @@ from trackverse_cli.decoding.display import Display
 from trackverse_cli.decoding.key_frames import KeyFrames
 from trackverse_cli.decoding.opening import describe, is_full_range, opened, unreadable
 from trackverse_cli.decoding.pictures import is_sound
+from trackverse_cli.decoding.rationals import as_fraction
 from trackverse_cli.decoding.sieve import Sieve
 from trackverse_cli.decoding.spans import TIE_SECONDS, merged
 from trackverse_cli.interfaces import Damage
@@ -70,11 +70,12 @@ class Reader:
         self._brought: int | None = None
         self._begin()
         first = self._first_frame()
-        if first is None or self._stream.time_base is None:
+        base = as_fraction(self._stream.time_base or 0)
+        if first is None or not base:
             self.close()
             why = f"its first frame cannot be decoded ({self._trouble})"
             raise self._damaged(why if self._trouble else "it holds no frame")
-        self._base = Fraction(self._stream.time_base)
+        self._base = base
         self._keys = KeyFrames(self._stream, self._base)
         self.formats = (first.format.name, first.sw_format.name if first.sw_format else None)
         self.display = Display.of(first, self._stream.sample_aspect_ratio)

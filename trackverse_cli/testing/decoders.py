@@ -119,8 +119,8 @@ class DecoderContract:
         for crop, luma in zip(crops, (40, 200), strict=True):
             assert crop.format.name in ("yuv420p", "yuvj420p")
             planes = crop.to_ndarray()
-            assert abs(planes[: crop.height].mean() - luma) < 3
-            assert abs(planes[crop.height :].mean() - 128) < 3
+            assert abs(float(planes[: crop.height].mean()) - luma) < 3
+            assert abs(float(planes[crop.height :].mean()) - 128) < 3
 
     def test_refuses_what_is_no_video(self, tmp_path: Path) -> None:
         """A text file is a DamagedFileError that names it; nothing else is raised."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
 
 from trackverse_cli.errors import DamagedFileError
 from trackverse_cli.interfaces import Damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from fractions import Fraction
     from pathlib import Path
 
     import numpy as np
@@ -71,10 +71,10 @@ def _luma(frame: VideoFrame) -> NDArray[np.uint8]:
     """Return the luma of a decoded frame in 8 bits."""
     import numpy as np
 
-    plane = frame.planes[0]
+    plane: Any = frame.planes[0]  # a buffer, which not every version of PyAV tells
     wide = frame.format.components[0].bits > 8
     kind = np.dtype("<u2" if wide else "u1")
-    rows = np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width]  # type: ignore[call-overload]  # planes are buffers
+    rows = np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width]
     luma: NDArray[np.uint8] = (rows >> 2 if wide else rows).astype(np.uint8)
     return luma
 
@@ -89,7 +89,8 @@ class Truth:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             assert stream.time_base is not None
-            self.time_base: Fraction = stream.time_base
+            base = stream.time_base
+            self.time_base = Fraction(base.numerator, base.denominator)
             packets = [packet for packet in container.demux(stream) if packet.size]
             self.packets = [
                 Sample(n, p.pts or 0, p.pos or 0, p.size, p.is_keyframe)
