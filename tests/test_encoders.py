@@ -11,6 +11,7 @@ import pytest
 from tests.videos import textured
 from trackverse_cli.encode import ClipOrigin, ClipWriter
 from trackverse_cli.encoders import problem_of_encoder
+from trackverse_cli.errors import ItemError
 from trackverse_cli.interfaces import Colour, VideoInfo
 from trackverse_cli.settings import EncodeSettings
 
@@ -71,3 +72,36 @@ def test_only_the_usual_preset_is_made_leaner(tmp_path: Path, preset: str, motio
 )
 def test_an_encoder_that_does_not_open_is_told_before_the_work(codec: str, preset: str) -> None:
     assert problem_of_encoder(EncodeSettings(codec=codec, preset=preset))
+
+
+class _Refusing:
+    """A stream whose encoder did not open, as it is under PyAV 19."""
+
+    time_base = None
+
+    def __init__(self) -> None:
+        self.refused = False
+
+    def encode(self, frame: av.VideoFrame | None) -> list[av.Packet]:
+        self.refused = True
+        raise av.error.PermissionError(1, "Operation not permitted")
+
+    @property
+    def codec_context(self) -> None:
+        raise AssertionError("PyAV 19 ends the process where it is asked for its name")
+
+
+def test_an_encoder_that_did_not_open_is_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other exception would come: the whole process would be gone."""
+    stream = _Refusing()
+    monkeypatch.setattr(ClipWriter, "_open", lambda *_: stream)
+    settings = EncodeSettings()
+    origin = ClipOrigin("t", "v", (640, 360), "r")
+    writer = ClipWriter(tmp_path / "clip.mp4", (160, 90), INFO, origin, settings)
+    with pytest.raises(ItemError, match="160x90 with libx264: Operation not permitted") as caught:
+        writer.add(av.VideoFrame(160, 90, "yuv420p"), 0, 0)
+    writer.abort()
+    assert stream.refused
+    assert caught.value.reason == "encoder-failed"

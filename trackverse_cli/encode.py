@@ -168,7 +168,7 @@ class ClipWriter:
             if self._own_encoder is not None:
                 self._stream.pix_fmt = frame.format.name
         if self._own_encoder is None and frame.format.name not in _PLAIN:
-            frame = frame.reformat(format="yuv420p")
+            frame = frame.reformat(format="yuv420p", threads=1)
         at = pts - self._first_pts
         frame.pts = at
         # The stream's own time base may become finer once the muxer has written its header.

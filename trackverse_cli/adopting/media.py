@@ -165,7 +165,7 @@ def frame_times(path: Path, stop: threading.Event) -> tuple[NDArray[np.int64], F
 def cells_of(frame: VideoFrame) -> Picture:
     """Return the mean luma of each of at most `CELLS` x `CELLS` cells: (rows, columns) float64."""
     plain: Any = frame if frame.format.name in ("yuv420p", "yuvj420p") else None
-    plain = plain or frame.reformat(format="yuv420p")
+    plain = plain or frame.reformat(format="yuv420p", threads=1)
     plane = plain.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
     luma = rows[: plain.height, : plain.width]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from trackverse_cli.encode import ClipOrigin
 from trackverse_cli.errors import DamagedFileError
@@ -69,8 +69,10 @@ def read_frames(
             stream.codec_context.thread_count = 1
             numbers = choose(len(stream.index_entries))
             wanted, places = np.unique(numbers, return_inverse=True)
+            # PyAV 19 would take one that outlives a fork, and wait for its threads for ever.
+            scaler = VideoReformatter()
             read = [
-                (_picture(frame, size), frame.time or 0.0)
+                (_picture(scaler, frame, size), frame.time or 0.0)
                 for frame in _frames(container, stream, wanted)
             ]
     except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
@@ -81,9 +83,11 @@ def read_frames(
     return ReadFrames(pictures, numbers, np.array([read[place][1] for place in places.tolist()]))
 
 
-def _picture(frame: VideoFrame, size: tuple[int, int] | None) -> Picture:
+def _picture(scaler: VideoReformatter, frame: VideoFrame, size: tuple[int, int] | None) -> Picture:
     height, width = size or (frame.height, frame.width)
-    scaled = frame.reformat(width, height, "rgb24", interpolation=Interpolation.BILINEAR)
+    scaled = scaler.reformat(
+        frame, width, height, "rgb24", interpolation=Interpolation.BILINEAR, threads=1
+    )
     return scaled.to_ndarray().astype(np.uint8, copy=False)
 
 

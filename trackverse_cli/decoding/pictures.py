@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -27,12 +27,13 @@ def to_yuv420p(frame: VideoFrame, full_range: bool) -> VideoFrame:
         frame: in any format, in main memory or on a card.
         full_range: whether its values go from 0 to 255; RGB becomes BT.709 in limited range.
     """
+    # Videos are decoded beside each other: threads for one frame cost more than they bring.
+    how: dict[str, Any] = {"format": "yuv420p", "threads": 1}
     if frame.format.is_rgb:
-        plain = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        how |= {"dst_colorspace": "ITU709", "dst_color_range": "MPEG"}
     elif full_range:
-        plain = frame.reformat(format="yuvj420p", src_color_range="JPEG", dst_color_range="JPEG")
-    else:
-        plain = frame.reformat(format="yuv420p")
+        how |= {"format": "yuvj420p", "src_color_range": "JPEG", "dst_color_range": "JPEG"}
+    plain = frame.reformat(**how)
     plain.pts, plain.time_base = frame.pts, frame.time_base
     return plain
 
