@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.services.sshd import SSHHosts, ssh_hosts, sshd
+from tests.services.sshd import SSHHosts, need_rsync, ssh_hosts, sshd
 from tests.test_local_executor import alive, until
 from trackverse_cli.errors import ConfigError, LacksError
 from trackverse_cli.interfaces import Executor, Job, Task, TaskDetail, TaskState
@@ -427,6 +427,8 @@ def two_roots(tmp_path: Path) -> tuple[Path, Path]:
 def test_a_root_of_its_own_is_equipped_and_its_results_are_brought(
     sshd: SSHHosts, tmp_path: Path, two_roots: tuple[Path, Path], bring: str
 ) -> None:
+    if bring == "rsync":
+        need_rsync()
     (root, own), config = two_roots, tmp_path / "a file.toml"
     config.write_text("# of the submitter")
     plain = job(tmp_path, 2, MAKES, root)

@@ -254,14 +254,23 @@ def _dies_with_parent() -> Callable[[], None]:
     return lambda: library.prctl(1, signal.SIGTERM)
 
 
-@pytest.fixture(scope="session")
-def ssh_hosts() -> Iterator[SSHHosts]:
-    """Hosts for the whole test run of this process; tests want `sshd` instead."""
-    reason = missing()
+def _leave_out(reason: str | None) -> None:
+    """Skip a test for a reason, or fail it where none may be skipped."""
     if reason and os.environ.get("TRACKVERSE_REQUIRE_SERVICES") == "1":
         pytest.fail(f"TRACKVERSE_REQUIRE_SERVICES=1, but {reason}")
     if reason:
         pytest.skip(reason)
+
+
+def need_rsync() -> None:
+    """Leave a test out where there is no rsync."""
+    _leave_out(None if shutil.which("rsync") else "rsync is not installed")
+
+
+@pytest.fixture(scope="session")
+def ssh_hosts() -> Iterator[SSHHosts]:
+    """Hosts for the whole test run of this process; tests want `sshd` instead."""
+    _leave_out(missing())
     with tempfile.TemporaryDirectory(prefix="tv-sshd-") as folder, SSHHosts(Path(folder)) as hosts:
         yield hosts
 
