@@ -227,6 +227,28 @@ def test_what_squeue_says_is_read() -> None:
     assert told["12_19"].note.startswith("waits ((Nodes required")
 
 
+RECORDED_BY_24_11 = """\
+5_0|COMPLETED|0:0|0|2026-11-30T13:07:50|node2|None
+1_0|FAILED|3:0|0|2026-11-30T13:07:50|node1|NonZeroExitCode
+2_0|FAILED|75:0|0|2026-11-30T13:07:50|node1|NonZeroExitCode
+3_0|FAILED|0:9|0|2026-11-30T13:07:50|node1|RaisedSignal:9(Killed)
+6_0|FAILED|130:0|0|2026-11-30T13:07:50|node2|NonZeroExitCode
+7_0|FAILED|odd:0|0|2026-11-30T13:07:50|node2|None
+8_0|FAILED|1:odd|0|2026-11-30T13:07:50|node2|None
+"""
+
+
+def test_exit_codes_of_newer_versions_are_read() -> None:
+    """They are written as sacct does; 22.05 wrote the status as wait(2) has it."""
+    found = states.parse_squeue(RECORDED_BY_24_11)
+    assert {name: (one.task_state.value, one.code) for name, one in found.items()} == {
+        "5_0": ("succeeded", 0), "1_0": ("failed", 3), "2_0": ("stopped", 75),
+        "3_0": ("failed", 137), "6_0": ("failed", 130), "7_0": ("failed", None),
+        "8_0": ("failed", None),
+    }  # fmt: skip
+    assert states.detail("3_0", found["3_0"]).note == "ended by signal 9"
+
+
 def test_what_sacct_says_is_read() -> None:
     found = states.parse_sacct(
         "12_3|COMPLETED|0:0|node1\n12_4|FAILED|3:0|node1\n12_5|CANCELLED by 0|0:15|node2\n"

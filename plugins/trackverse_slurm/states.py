@@ -111,7 +111,7 @@ def parse_squeue(text: str) -> dict[str, Seen]:
         name, state, code, restarts, start, nodes, reason = parts
         job, _, index = name.partition("_")
         found[name if index.isdecimal() else f"{job}_*"] = Seen(
-            state.partition(" ")[0], _wait_status(code), int(restarts) if restarts.isdecimal()
+            state.partition(" ")[0], _code(code), int(restarts) if restarts.isdecimal()
             else 0, _known(start), _known(nodes), _known(reason),
         )  # fmt: skip
     return found
@@ -124,20 +124,24 @@ def parse_sacct(text: str) -> dict[str, Seen]:
         parts = [part.strip() for part in line.split("|")]
         if len(parts) < 4 or "_" not in parts[0]:
             continue
-        code, _, signal = parts[2].partition(":")
-        if code.isdecimal():
-            number = 128 + int(signal) if signal.isdecimal() and int(signal) else int(code)
         # CANCELLED reads "CANCELLED by 1000"
         state = parts[1].partition(" ")[0].removesuffix("+")
-        found[parts[0]] = Seen(state, number if code.isdecimal() else None, nodes=_known(parts[3]))
+        found[parts[0]] = Seen(state, _code(parts[2]), nodes=_known(parts[3]))
     return found
 
 
-def _wait_status(text: str) -> int | None:
-    if not text.isdecimal():
+def _code(text: str) -> int | None:
+    """Return an exit code, 128 + number after a signal; None if it is not told.
+
+    sacct writes `code:signal`. So does the squeue of newer versions (seen with 24.11); that of
+    older ones (22.05) writes the status as wait(2) has it.
+    """
+    code, colon, signal = text.partition(":")
+    if not code.isdecimal() or (colon and not signal.isdecimal()):
         return None
-    status = int(text)
-    return 128 + (status & 127) if status & 127 else status >> 8
+    if not colon:
+        code, signal = str(int(code) >> 8), str(int(code) & 127)
+    return 128 + int(signal) if int(signal) else int(code)
 
 
 def _known(text: str) -> str:

@@ -354,8 +354,15 @@ class SlurmCluster:
         kept = text.removesuffix(f"{self.extra}\n").splitlines()
         lines = [line for line in kept if not line.startswith(tuple(own))]
         self.conf.write_text("\n".join([*lines, self.extra, ""]), encoding="utf-8")
+        if self._version() >= (23, 11):  # its slurmd would not start without cgroups
+            (self.folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n", encoding="utf-8")
         gres = f"NodeName=node[1-4] Name=gpu File={self.folder}/dev/gpu[0-1]\n"
         (self.folder / "gres.conf").write_text(gres, encoding="utf-8")
+
+    def _version(self) -> tuple[int, int]:
+        """Return which Slurm this is, such as (22, 5)."""
+        year, month = self.run("slurmd", "-V").stdout.split()[-1].split(".")[:2]
+        return int(year), int(month)
 
     def _start_accounting(self) -> None:
         data, sock = self.folder / "database", self.folder / "database.sock"
