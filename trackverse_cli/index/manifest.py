@@ -94,7 +94,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """Return what `index.json` in `folder` holds, or None if there is none of this version."""
     try:
         return msgspec.json.decode((folder / MANIFEST_NAME).read_bytes(), type=Manifest)
-    except (OSError, ValueError):
+    except (OSError, msgspec.DecodeError, ValueError):
         return None
 
 
@@ -122,7 +122,7 @@ def fit_manifest(folder: Path, name: str, advice: str) -> Manifest:
         version = msgspec.json.decode(content, type=_Version).schema
         if version == SCHEMA_VERSION:
             return _stays_inside(msgspec.json.decode(content, type=Manifest))
-    except (ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise IndexUnusableError(
             f"{folder / MANIFEST_NAME} cannot be read; {advice} again"
         ) from error
