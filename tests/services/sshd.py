@@ -191,13 +191,16 @@ class SSHHosts:
     def freeze(self, k: int) -> None:
         """Let host k hang: connections are accepted by its kernel and never answered."""
         for pid in [self._daemons[k].pid, *self.sessions(k)]:
-            os.kill(pid, signal.SIGSTOP)
+            with suppress(ProcessLookupError):  # a session may end meanwhile
+                with suppress(ProcessLookupError):  # a session may end meanwhile
+                    os.kill(pid, signal.SIGSTOP)
 
     def thaw(self, k: int) -> None:
         """Let host k go on after `freeze`."""
         if self.up(k):
             for pid in [self._daemons[k].pid, *self.sessions(k)]:
-                os.kill(pid, signal.SIGCONT)
+                with suppress(ProcessLookupError):  # a session may end meanwhile
+                    os.kill(pid, signal.SIGCONT)
 
     def sessions(self, k: int) -> list[int]:
         """The processes of the open connections of host k."""
