@@ -192,8 +192,7 @@ class SSHHosts:
         """Let host k hang: connections are accepted by its kernel and never answered."""
         for pid in [self._daemons[k].pid, *self.sessions(k)]:
             with suppress(ProcessLookupError):  # a session may end meanwhile
-                with suppress(ProcessLookupError):  # a session may end meanwhile
-                    os.kill(pid, signal.SIGSTOP)
+                os.kill(pid, signal.SIGSTOP)
 
     def thaw(self, k: int) -> None:
         """Let host k go on after `freeze`."""
