@@ -485,6 +485,14 @@ def test_doctor_says_why_a_card_decodes_nothing(
     assert set(cards._sessions.values()) <= {0}
 
 
+@pytest.mark.usefixtures("nvenc")
+def test_doctor_says_that_it_had_nothing_to_try(samples: dict[str, Path]) -> None:
+    samples.clear()
+    (said,) = examine(CudaSettings())
+    assert "decodes nothing: there is no video to try it with; " in said.message
+    assert said.lacks
+
+
 @pytest.mark.usefixtures("samples")
 def test_doctor_says_that_torch_cannot_use_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:

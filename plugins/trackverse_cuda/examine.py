@@ -67,7 +67,9 @@ def _ability(card: int, samples: Mapping[str, Path], settings: CudaSettings) -> 
         first = str(error).strip().partition("\n")[0]
         return Ability(f"cuda:{card} cannot be used: {first}", lacks=True)
     done = ", ".join(what for what, problem in tried.items() if problem is None)
-    does = f"decodes {done}" if done else f"decodes nothing: {next(iter(tried.values()), None)}"
+    does = f"decodes {done}" if done else "decodes nothing"
+    if not done:
+        does += f": {next(iter(tried.values()), 'there is no video to try it with')}"
     told = f"cuda:{card}, {name}, {free:.1f} of {total:.1f} GiB free: {does}; "
     told += "encodes (NVENC)" if encodes else "no NVENC that opens here"
     return Ability(told, lacks=not done or (settings.nvenc and not encodes))
