@@ -95,6 +95,24 @@ def test_a_damaged_clip_whose_new_cut_failed_is_not_forgotten(served: Project) -
     served.run("verify", "--level", "checksum").exits(0)
 
 
+@pytest.mark.parametrize("is_harmed", [False, True])
+def test_a_clip_without_a_checksum_on_record_is_decoded_instead(
+    served: Project, is_harmed: bool
+) -> None:
+    for path in served.layout.ledger.iterdir():
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(x for x in lines if b'"done"' not in x or b"t0000" not in x))
+    assert (FIRST, "t0000") not in read_ledger(served.layout).clips
+    if is_harmed:
+        content = bytearray(served.nth_clip(0).read_bytes())
+        content[-200:] = bytes(200)  # of its last picture: the header stands before
+        served.nth_clip(0).write_bytes(content)
+    served.run("verify").exits(0)
+    told = served.run("verify", "--level", "checksum", "--json").json
+    assert told["complete"] != is_harmed
+    assert told["reasons"] == ({"clip-damaged": 1} if is_harmed else {})
+
+
 def test_what_a_killed_run_cut_after_a_failure_is_not_cut_again(served: Project) -> None:
     mtime = served.nth_clip(0).stat().st_mtime_ns
     recipe = next(iter(read_ledger(served.layout).clips.values())).recipe

@@ -140,6 +140,8 @@ class Auditor:
             return ClipFinding(clip, verdict), None
         path = self._layout.tracks / clip.clip_name
         place = None if path.exists() else self._work.place(*name)
+        if record is None and place is None and level is Level.CHECKSUM:
+            level = Level.DECODE  # a killed run left it, and its checksum is nowhere
         stamp = (
             Stamp.of(path if place is None else place.shard, " ".join(name))
             if self._checked is not None
