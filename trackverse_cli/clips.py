@@ -40,8 +40,8 @@ class CutSettings:
     Attributes:
         decoder: the plugin that opens videos.
         decoder_settings: its validated settings.
-        second: a decoder, with its settings, for files that are known to have changed; None where
-            `decoder` sees by itself what was changed.
+        for_changed: a decoder, with its settings, for files that are known to have changed; None
+            where `decoder` sees by itself what was changed.
         encode: the `[encode]` section.
         max_clip_seconds: where a longer track is cut off.
         recipe: the name of all of this (`trackverse_cli.recipe`).
@@ -52,7 +52,7 @@ class CutSettings:
     encode: EncodeSettings
     max_clip_seconds: float
     recipe: str
-    second: tuple[DecoderPlugin, Any] | None = None
+    for_changed: tuple[DecoderPlugin, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

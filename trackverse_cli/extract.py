@@ -59,10 +59,10 @@ class Cutter:
         self._pool.shutdown()
 
     @property
-    def second(self) -> str | None:
+    def for_changed(self) -> str | None:
         """The decoder for files that have changed; None where the first sees it by itself."""
-        second = self._shop.settings.second
-        return None if second is None else second[0].name
+        chosen = self._shop.settings.for_changed
+        return None if chosen is None else chosen[0].name
 
     def cut(
         self,
@@ -79,7 +79,7 @@ class Cutter:
             tracks: all known tracks of the video; together they settle its geometry.
             wanted: which of them to cut.
             source_size: the largest (width, height) that the host offers, if known.
-            doubt: why the second decoder is to open it, where there is one; the outcome's note
+            doubt: why the decoder for changed files is to open it, if any; the outcome's note
                 has it.
 
         Returns:
@@ -93,8 +93,8 @@ class Cutter:
         due = [track for track in tracks if wanted(track)]
         how = self._shop.settings
         plugin, settings = how.decoder, how.decoder_settings
-        if doubt and how.second is not None:
-            plugin, settings = how.second
+        if doubt and how.for_changed is not None:
+            plugin, settings = how.for_changed
 
         def opened() -> Decoder:
             return plugin.open(path, settings)

@@ -203,8 +203,8 @@ class RankRun:
         size = self.worklist.ledger.source_sizes.get(video.video_id)
 
         doubt = ""
-        if cutter.second is not None and self.worklist.has_changed(video.video_id, path):
-            doubt = f"its bytes have changed since it came, so {cutter.second} decodes it"
+        if cutter.for_changed is not None and self.worklist.has_changed(video.video_id, path):
+            doubt = f"its bytes have changed since it came, so {cutter.for_changed} decodes it"
             logger.warning("video {}: {}; it should be downloaded again", video.video_id, doubt)
 
         def attempt() -> CutOutcome:

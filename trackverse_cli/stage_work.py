@@ -178,8 +178,8 @@ def _cut_settings(config: Config) -> CutSettings:
     decoder = plugins.choose_decoder(settings.extract.decoder)
     own = plugins.plugin_settings(config, "decoder", decoder.name, decoder.settings)
     limit = settings.extract.max_clip_seconds
-    second = None
+    for_changed = None
     if not decoder.sees_changed_bytes:
         other = plugins.choose_decoder(type(settings.extract).model_fields["decoder"].default)
-        second = other, plugins.plugin_settings(config, "decoder", other.name, other.settings)
-    return CutSettings(decoder, own, settings.encode, limit, recipe_id(settings), second)
+        for_changed = other, plugins.plugin_settings(config, "decoder", other.name, other.settings)
+    return CutSettings(decoder, own, settings.encode, limit, recipe_id(settings), for_changed)
